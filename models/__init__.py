@@ -1,0 +1,1 @@
+"""Architectures of the papers, robust training, and the model zoo."""

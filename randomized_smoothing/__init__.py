@@ -1,0 +1,1 @@
+"""Randomized smoothing: noises, one sampling pass, confidence bounds, and one file per certifier."""

@@ -1,0 +1,1 @@
+"""Deterministic methods, one file per method, in folders by the SoK taxonomy."""
