@@ -41,7 +41,6 @@ def _reachable(start: Path) -> set[Path]:
     return seen
 
 
-@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -76,7 +75,7 @@ def _file_of(name: str) -> Path | None:
 
 @cache
 def _normal_form(path: Path) -> bytes:
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    tree = _tree(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         first = body[0] if isinstance(body, list) and body else None
