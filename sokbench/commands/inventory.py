@@ -1,0 +1,60 @@
+"""What there is to name on the command line, as plain objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ..core.registry import catalog, component
+
+
+def methods(kind: str) -> list[dict[str, Any]]:
+    """Methods of a kind, each with its `MethodInfo`."""
+    return [asdict(entry.info) for entry in catalog().values() if entry.info.kind == kind]
+
+
+def models() -> list[dict[str, Any]]:
+    """The shipped networks with what their cards say."""
+    cards = component("models.cards")
+    return [{"name": name, **_model_fields(cards.card(name))} for name in cards.names()]
+
+
+def _model_fields(card: Any) -> dict[str, Any]:
+    import msgspec
+
+    fields: dict[str, Any] = msgspec.to_builtins(card)
+    fields.pop("name", None)
+    return fields
+
+
+def datasets() -> list[dict[str, Any]]:
+    """Data sets with their sizes and whether they are on this machine."""
+    import msgspec
+
+    from .. import data
+
+    return [msgspec.to_builtins(data.info(name)) for name in data.names()]
+
+
+def suites() -> list[dict[str, Any]]:
+    """Suites by name with title and description."""
+    from .. import suites as found
+
+    loaded = [found.load(name) for name in found.names()]
+    return [{"name": suite.name, "title": suite.title, "description": suite.description} for suite in loaded]
+
+
+KINDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "verifier": lambda: methods("verifier"),
+    "certifier": lambda: methods("certifier"),
+    "attack": lambda: methods("attack"),
+    "model": models,
+    "dataset": datasets,
+    "suite": suites,
+}
+
+
+def name_of(item: dict[str, Any]) -> str:
+    """The name by which an inventory item is called on the command line."""
+    return str(item.get("slug") or item["name"])
