@@ -8,7 +8,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import InvalidInput, UnknownName
+from .core.errors import InvalidInput, UnknownName, first_line
 from .core.network import Network
 from .core.registry import component
 
@@ -90,7 +90,7 @@ def network_from_module(module: Module, name: str, input_shape: tuple[int, ...],
         try:
             logits = module(torch.zeros(2, *input_shape))
         except RuntimeError as error:
-            raise InvalidInput(f"{name} does not accept inputs of shape {input_shape}: {error}") from None
+            raise InvalidInput(f"{name} does not accept inputs of shape {input_shape}: {first_line(error)}") from None
     if logits.dim() != 2 or logits.shape[0] != 2 or logits.shape[1] < 2:
         raise InvalidInput(f"{name} maps 2 inputs to shape {tuple(logits.shape)}; a classifier gives (2, classes)")
     return Network(name, module, input_shape, int(logits.shape[1]), sha256 or digest.hexdigest())

@@ -27,3 +27,9 @@ class UnknownName(InvalidInput):
 
 class Unsupported(Exception):
     """Raised by a method for a problem outside what it can do soundly: `raise Unsupported("why")`."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for messages that must stay on one line."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
