@@ -11,7 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 SCHEMA = 1
-"""Raised when a field changes its meaning; rows of a newer schema are refused with a message, never misread."""
+"""Raised when a field changes its meaning; rows of a newer schema are refused with a message, never misread.
+Written by `sokbench.journal` on every row; the default of `Row.schema` stays 1, because defaults are not written."""
 
 Task = Literal["verify", "radius", "sample", "certify"]
 
@@ -42,7 +43,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shared:         other jobs ran on the machine at the same time (times are then no benchmark)
     """
 
-    schema: int = SCHEMA
+    schema: int = 1
     key: str
     run: str
     suite: str
@@ -86,7 +87,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What is true of all rows of one run, written once as run.json beside them."""
 
-    schema: int = SCHEMA
+    schema: int = 1
     run: str
     suite: str
     suite_sha256: str

@@ -61,11 +61,16 @@ def build(slug: str, kinds: tuple[Kind, ...], parameters: dict[str, Any]) -> Met
     entries = {name: entry for name, entry in _scan().items() if entry.info.kind in kinds}
     if slug not in entries:
         raise UnknownName("certifier" if kinds == ("certifier",) else "method", slug, entries)
-    cls = entries[slug].load()
+    return instance(entries[slug], parameters)
+
+
+def instance(entry: Entry, parameters: dict[str, Any]) -> Method | Certifier:
+    """A method object of `entry`, which is imported. Raises `UnknownName` for parameters it does not have."""
+    cls = entry.load()
     allowed = inspect.signature(cls).parameters
     for name in parameters:
         if name not in allowed:
-            raise UnknownName(f"parameter of {slug}", name, allowed)
+            raise UnknownName(f"parameter of {entry.info.slug}", name, allowed)
     return cast("Method | Certifier", cls(**parameters))
 
 
@@ -74,24 +79,32 @@ def component(module: str) -> ModuleType:
     return importlib.import_module(module)
 
 
-def load_file(path: Path) -> Entry:
-    """The method defined in a file outside the project. Raises `InvalidInput` if there is not exactly one."""
+def file_entry(path: Path) -> Entry:
+    """The method defined in a file outside the project, read without importing it.
+
+    Raises `InvalidInput` if there is not exactly one.
+    """
     if not path.is_file():
         raise InvalidInput(f"no such file: {path}")
     found = list(_infos_in(path))
     if len(found) != 1:
         raise InvalidInput(f"{path} must define exactly one class with `info = MethodInfo(...)`, found {len(found)}")
     class_name, info = found[0]
-    module = f"sokbench_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module, path)
+    return Entry(info, f"sokbench_user_{path.stem}", class_name, path)
+
+
+def load_file(path: Path) -> Entry:
+    """Import a method's file from outside the project. Raises `InvalidInput` as `file_entry` does."""
+    entry = file_entry(path)
+    spec = importlib.util.spec_from_file_location(entry.module, path)
     if spec is None or spec.loader is None:
         raise InvalidInput(f"{path} is not a Python file")
     loaded = importlib.util.module_from_spec(spec)
     import sys
 
-    sys.modules[module] = loaded
+    sys.modules[entry.module] = loaded
     spec.loader.exec_module(loaded)
-    return Entry(info, module, class_name, path)
+    return entry
 
 
 @cache
