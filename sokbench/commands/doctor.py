@@ -68,9 +68,9 @@ def _datasets() -> list[Finding]:
 
     findings = []
     for name in data.names():
-        info = data.info(name)
-        advice = "" if info.available else info.advice
-        findings.append(Finding("", name, info.available, "ready" if info.available else "not on this machine", advice))
+        found = data.availability(name)
+        detail = found.detail if found.ready else "not on this machine"
+        findings.append(Finding("", name, found.ready, detail, "" if found.ready else found.detail))
     return findings
 
 

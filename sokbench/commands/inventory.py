@@ -30,11 +30,23 @@ def _model_fields(card: Any) -> dict[str, Any]:
 
 def datasets() -> list[dict[str, Any]]:
     """Data sets with their sizes and whether they are on this machine."""
-    import msgspec
-
     from .. import data
 
-    return [msgspec.to_builtins(data.info(name)) for name in data.names()]
+    return [_dataset(data.info(name), data.availability(name)) for name in data.names()]
+
+
+def _dataset(info: Any, availability: Any) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "title": info.title,
+        "classes": info.num_classes,
+        "input_shape": list(info.input_shape),
+        "sizes": dict(info.sizes),
+        "available": availability.ready,
+        "where": availability.detail,
+        "source": info.source,
+        "url": info.url,
+    }
 
 
 def suites() -> list[dict[str, Any]]:
