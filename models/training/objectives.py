@@ -1,0 +1,78 @@
+"""What training minimizes, one function per objective of `recipe`."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sokbench.core.problem import Ball
+from verifiers.attacks.descent import descend, negative_cross_entropy
+from verifiers.bounds.training import crown_ibp_margins, ibp_margins
+
+from .recipe import Adversarial, Clean, CrownIbp, Gaussian, Objective
+
+
+def epsilon_at(objective: Objective, epoch: float) -> float:
+    """The radius trained for after `epoch` epochs (fractions count batches); 0 for objectives without one."""
+    match objective:
+        case Adversarial(epsilon=epsilon, warmup=warmup):
+            return epsilon * _ramp(epoch, 0.0, warmup)
+        case CrownIbp(epsilon=epsilon, ramp_start=start, ramp_length=length):
+            return epsilon * _ramp(epoch, start, length)
+        case _:
+            return 0.0
+
+
+def _ramp(epoch: float, start: float, length: float) -> float:
+    if epoch <= start:
+        return 0.0
+    return 1.0 if epoch >= start + length else (epoch - start) / length
+
+
+def loss_and_logits(
+    objective: Objective, module: nn.Module, x: Tensor, labels: Tensor, epoch: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch (B, C, H, W), to be differentiated, and the logits of the inputs that were trained on."""
+    epsilon = epsilon_at(objective, epoch)
+    match objective:
+        case Clean():
+            return _plain(module, x, labels)
+        case Gaussian(sigma=sigma):
+            noise = torch.randn(x.shape, generator=generator)
+            return _plain(module, x + sigma * noise, labels)
+        case Adversarial(steps=steps, relative_step=relative_step):
+            ball = Ball("linf", epsilon, 0.0, 1.0)
+            attacked, _ = descend(
+                module, x, x, labels, ball, steps, relative_step * epsilon, objective=negative_cross_entropy
+            )
+            return _plain(module, attacked, labels)
+        case CrownIbp():
+            return _crown_ibp(objective, module, x, labels, epsilon)
+        case _:
+            assert_never(objective)
+
+
+def _plain(module: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    logits: Tensor = module(x)
+    return cross_entropy(logits, labels), logits
+
+
+def _crown_ibp(
+    objective: CrownIbp, module: nn.Module, x: Tensor, labels: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    clean_loss, logits = _plain(module, x, labels)
+    progress = epsilon / objective.epsilon
+    kappa = 1.0 - progress * (1.0 - objective.final_kappa)
+    beta = 1.0 - progress * (1.0 - objective.final_beta)
+    if epsilon == 0.0:
+        return clean_loss, logits
+    ball = Ball("linf", epsilon, 0.0, 1.0)
+    margins = ibp_margins(module, x, labels, ball)
+    if beta > 0.0:
+        margins = (1.0 - beta) * margins + beta * crown_ibp_margins(module, x, labels, ball)
+    # the margin of the label to itself is 0: cross entropy of (-m) is that of the worst logits relative to the label
+    worst = (-margins).scatter(1, labels[:, None], 0.0)
+    return kappa * clean_loss + (1.0 - kappa) * cross_entropy(worst, labels), logits

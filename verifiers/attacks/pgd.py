@@ -1,0 +1,69 @@
+"""Projected gradient descent (Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018).
+
+Nothing is relaxed and nothing is proved: the attack looks for an input of the ball that is misclassified, and its
+success rate bounds the certified accuracy of every sound verifier from above. Each step moves along the steepest
+descent direction of the norm (l_inf: the sign of the gradient; l2: the normalized gradient; l1: the steepest 1% of the
+coordinates) and is projected back to the ball and the box. It descends on the margin min_j f_y - f_j rather than on
+the cross entropy: the gradient of the latter vanishes on networks that are confident. One descent starts at the input,
+the others at random points of the ball. Needs gradients of the network with respect to its input, any layers.
+
+Cost: (steps + 1) forward and `steps` backward passes of `restarts` inputs. The defaults for steps and step size are
+those of the SoK's evaluation (100 steps of 1/50 of the radius).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from sokbench.core.deadline import Deadline
+from sokbench.core.errors import InvalidInput
+from sokbench.core.method import Attack, MethodInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sokbench.core.problem import Problem
+
+
+class PGD(Attack):
+    """steps: of each descent; relative_step: step length over radius; restarts: descents, at least 1; seed: of the
+    random starts. `search` returns the best point seen, whether or not it is misclassified; the base class judges."""
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        slug="pgd",
+        title="PGD attack",
+        kind="attack",
+        family="attack",
+        norms=("linf", "l2", "l1"),
+        summary="Looks for a misclassified input in the ball by projected gradient descent on the margin.",
+        paper="Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant to Adversarial Attacks, "
+        "ICLR 2018",
+        url="https://arxiv.org/abs/1706.06083",
+    )
+
+    def __init__(self, steps: int = 100, relative_step: float = 0.02, restarts: int = 4, seed: int = 0) -> None:
+        if steps < 1 or restarts < 1 or not relative_step > 0:
+            raise InvalidInput(
+                f"pgd needs steps >= 1, restarts >= 1 and relative_step > 0, not {steps}, {restarts}, {relative_step}"
+            )
+        self.steps, self.relative_step, self.restarts, self.seed = steps, relative_step, restarts, seed
+
+    def search(self, problem: Problem, deadline: Deadline) -> Tensor:
+        import torch
+
+        from .descent import attacked_margins
+
+        module = problem.network.module
+        dtype = next((parameter.dtype for parameter in module.parameters()), problem.x.dtype)
+        points, _ = attacked_margins(
+            lambda points: problem.network(points.to(dtype)),
+            problem.x[None],
+            torch.tensor([problem.label]),
+            problem.ball,
+            self.steps,
+            self.relative_step * problem.ball.radius,
+            self.restarts,
+            self.seed,
+            deadline,
+        )
+        return points[0]
