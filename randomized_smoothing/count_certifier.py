@@ -1,0 +1,96 @@
+"""What all certifiers that work from class counts share: the statistics, the checks of p and q, and the rounding."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
+
+import numpy as np
+
+from sokbench.core.certifier import ABSTAIN, Certificate, Certifier
+from sokbench.core.errors import InvalidInput, Unsupported
+
+from .confidence import lower_bound, upper_bound
+from .noise import Noise
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+ULP: Final = 2.0**-52
+"""Relative spacing of float64 numbers."""
+
+
+class CountCertifier(Certifier):
+    """A closed form from (p, q) to a radius, with the statistics of Cohen et al. (2019), algorithm CERTIFY.
+
+    A concrete certifier names its noises and writes down its closed form; what it is given is valid by then.
+    """
+
+    noises: ClassVar[tuple[type[Noise], ...]]
+
+    @abstractmethod
+    def closed_form(self, p: Floats, tail: Floats, q: Floats, noise: Any) -> tuple[Floats, Floats]:
+        """(value, error): the radius where 0 <= q < p <= 1, and a bound of the error of its float evaluation.
+
+        tail: 1 - p as a number of its own, accurate where p is close to 1. All three are 1-D arrays of one length.
+        A value below 0 means that nothing is certified.
+        """
+
+    @final
+    def radius(self, p: ArrayLike, q: ArrayLike | None, noise: Any) -> Floats:
+        """See `Certifier.radius`. Raises `InvalidInput` where p or q is not a probability."""
+        p = _probabilities("p", p)
+        tail = 1.0 - p
+        return self._radius(p, tail, tail if q is None else _probabilities("q", q), noise)
+
+    @final
+    def certify(
+        self, selection_counts: NDArray[np.int64], counts: NDArray[np.int64], noise: Any, alpha: float
+    ) -> Certificate:
+        """The class that `selection_counts` puts first, its Clopper-Pearson bound from `counts`, and the radius.
+
+        One bound is spent on all of alpha: p is a lower bound of the class's probability, q = 1 - p then bounds every
+        other class together. Abstains unless p > 1/2. Raises `InvalidInput` for counts that are no counts.
+        """
+        selection, estimation = _counts(selection_counts), _counts(counts)
+        if len(selection) != len(estimation):
+            raise InvalidInput(f"{len(selection)} classes in the selection, {len(estimation)} in the estimation")
+        prediction = int(selection.argmax())
+        hits, total = int(estimation[prediction]), int(estimation.sum())
+        p = lower_bound(hits, total, alpha)
+        tail = upper_bound(total - hits, total, alpha)
+        if p <= 0.5:
+            return Certificate(ABSTAIN, 0.0, float(p), float(tail))
+        return Certificate(prediction, float(self._radius(p, tail, tail, noise)), float(p), float(tail))
+
+    def _radius(self, p: Floats, tail: Floats, q: Floats, noise: Any) -> Floats:
+        if not isinstance(noise, self.noises):
+            names = " and ".join(cls.kind for cls in self.noises)
+            raise Unsupported(f"{self.info.slug} certifies {names} noise, not {getattr(noise, 'kind', noise)!r}")
+        p, tail, q = np.broadcast_arrays(p, tail, q)
+        certified = p > q
+        radius = np.zeros(p.shape)
+        value, error = self.closed_form(p[certified], tail[certified], q[certified], noise)
+        # an infinite radius (p = 1) stays infinite; every other is rounded down past its error, and never below 0
+        safe = np.where(np.isinf(value), value, np.nextafter(value - np.where(np.isinf(value), 0.0, error), -math.inf))
+        radius[certified] = np.maximum(safe, 0.0)
+        return radius
+
+
+def _probabilities(name: str, values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if not bool(((array >= 0.0) & (array <= 1.0)).all()):  # NaN fails both comparisons
+        raise InvalidInput(f"{name} must be a probability between 0 and 1, everywhere in the array")
+    return array
+
+
+def _counts(values: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or len(array) < 2 or not np.issubdtype(array.dtype, np.integer):
+        raise InvalidInput(f"class counts are integers of shape (classes,), not {array.dtype} of shape {array.shape}")
+    if bool((array < 0).any()) or int(array.sum()) < 1:
+        raise InvalidInput("class counts must not be negative, and must count at least one sample")
+    return array.astype(np.int64)

@@ -1,0 +1,76 @@
+"""The noises that smoothed classifiers are made of, and their one-line specifications in suites and rows.
+
+A noise is a value: it draws from the generator it is given and keeps no state. Torch is loaded only where samples are
+drawn, so that certifiers run where torch is not.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from sokbench.core.errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+class Noise(ABC):
+    """How an input is randomized before the base classifier sees it."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
+        """Fill `out` (k, *shape) with k independent noisy copies of `x` (shape), both float32 on the CPU."""
+
+    def to_spec(self) -> dict[str, Any]:
+        """The noise as JSON values, e.g. {"kind": "gaussian", "sigma": 0.5}; `from_spec` is the inverse."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Gaussian(Noise):
+    """Independent normal noise of standard deviation `sigma` (units of the input) on every coordinate."""
+
+    kind: ClassVar[str] = "gaussian"
+    sigma: float
+
+    def __post_init__(self) -> None:
+        _check_positive("sigma of the Gaussian noise", self.sigma)
+
+    def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
+        out.normal_(0.0, self.sigma, generator=generator)
+        out.add_(x)
+
+
+NOISES: Final[Mapping[str, type[Noise]]] = {noise.kind: noise for noise in (Gaussian,)}
+
+
+def from_spec(spec: Mapping[str, Any]) -> Noise:
+    """The noise of a specification such as {"kind": "gaussian", "sigma": 0.5}.
+
+    Raises `UnknownName` for another kind, `InvalidInput` for a missing, unknown or unusable parameter.
+    """
+    if "kind" not in spec:
+        raise InvalidInput(f'a noise needs a kind, e.g. {{"kind": "gaussian", "sigma": 0.5}}, not {dict(spec)}')
+    kind = spec["kind"]
+    if kind not in NOISES:
+        raise UnknownName("noise", str(kind), NOISES)
+    cls = NOISES[kind]
+    wanted = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    given = set(spec) - {"kind"}
+    if given != wanted:
+        raise InvalidInput(
+            f"the noise {kind!r} takes {', '.join(sorted(wanted))}, but got {', '.join(sorted(given)) or 'nothing'}"
+        )
+    return cls(**{name: spec[name] for name in wanted})
+
+
+def _check_positive(what: str, value: object) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value > 0):  # type: ignore[arg-type,operator]
+        raise InvalidInput(f"the {what} must be a finite number > 0, not {value!r}")
