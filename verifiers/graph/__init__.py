@@ -1,0 +1,29 @@
+"""Networks as immutable graphs of primitive operations, from torch modules and ONNX files."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from sokbench.core.network import Network
+
+from .from_torch import trace
+from .graph import Graph, Node
+from .module import GraphModule
+from .simplify import simplify
+
+__all__ = ["Graph", "Node", "graph_of", "trace"]
+
+# a network is immutable and tracing one costs more than bounding it; forgotten together with the network
+_GRAPHS: WeakKeyDictionary[Network, Graph] = WeakKeyDictionary()
+
+
+def graph_of(network: Network) -> Graph:
+    """The graph of `network` for bounding: float64 on the CPU, detached, batch norms folded, dropout removed.
+
+    Raises `Unsupported` for an operation that is not known, naming it and where it stands.
+    """
+    if network not in _GRAPHS:
+        module = network.module
+        graph = module.graph() if isinstance(module, GraphModule) else trace(module, network.input_shape)
+        _GRAPHS[network] = simplify(graph)
+    return _GRAPHS[network]

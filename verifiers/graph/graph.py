@@ -1,0 +1,113 @@
+"""A network as an immutable list of operations in topological order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sokbench.core.errors import Unsupported
+
+from .ops import Input, LinearOp, Op, Relu, Shape, cast
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation on earlier nodes. inputs: their indices; shape: of its value, without the batch; label: its name
+    in the module or file it came from, for messages."""
+
+    op: Op
+    inputs: tuple[int, ...]
+    shape: Shape
+    label: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order: node 0 is the input, the last one holds the logits."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.nodes[0].shape
+
+    @property
+    def output(self) -> int:
+        return len(self.nodes) - 1
+
+    @property
+    def num_classes(self) -> int:
+        return self.nodes[-1].shape[0]
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For every node the nodes that use it (twice where they use it twice)."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for source in node.inputs:
+                found[source].append(index)
+        return tuple(tuple(users) for users in found)
+
+    @cached_property
+    def relus(self) -> tuple[int, ...]:
+        """Indices of the ReLU nodes, in order."""
+        return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.op, Relu))
+
+    @cached_property
+    def magnitudes(self) -> tuple[LinearOp | None, ...]:
+        """x -> |W| x of every affine node (None for the others)."""
+        return tuple(n.op.magnitude() if isinstance(n.op, LinearOp) else None for n in self.nodes)
+
+    def cast(self, **to: Any) -> Graph:
+        """The graph with detached tensors of another type or on another device: `graph.cast(dtype=torch.float64)`."""
+        return Graph(tuple(replace(node, op=cast(node.op, **to)) for node in self.nodes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, C) of x (B, *input_shape)."""
+        return self.values(x)[-1]
+
+    def values(self, x: Tensor) -> list[Tensor]:
+        """The value of every node for x (B, *input_shape)."""
+        values = [x]
+        for node in self.nodes[1:]:
+            values.append(node.op.forward(*(values[i] for i in node.inputs)))
+        return values
+
+
+class Builder:
+    """Collects nodes; infers shapes by running each operation once on zeros."""
+
+    def __init__(self, input_shape: Shape, dtype: torch.dtype = torch.float32) -> None:
+        self.nodes: list[Node] = [Node(Input(), (), tuple(input_shape), "input")]
+        self._zeros: list[Tensor] = [torch.zeros(1, *input_shape, dtype=dtype)]
+
+    def add(self, op: Op, inputs: tuple[int, ...], label: str) -> int:
+        """Append a node and return its index. Raises `Unsupported` if the operation does not fit its inputs."""
+        sources = [self._zeros[i] for i in inputs]
+        try:
+            with torch.no_grad():
+                value = op.forward(*sources)
+        except RuntimeError as error:
+            raise Unsupported(f"{op.name} at {label!r} does not fit its input: {error}") from None
+        if value.shape[0] != 1:
+            raise Unsupported(f"{op.name} at {label!r} mixes the batch dimension with others")
+        self._zeros.append(value)
+        self.nodes.append(Node(op, inputs, tuple(value.shape[1:]), label))
+        return len(self.nodes) - 1
+
+    def shape(self, index: int) -> Shape:
+        return self.nodes[index].shape
+
+    def build(self, output: int) -> Graph:
+        """The graph that ends in `output`, without the nodes it does not depend on."""
+        needed = {0, output}
+        for index in range(output, 0, -1):
+            if index in needed:
+                needed.update(self.nodes[index].inputs)
+        order = sorted(needed)
+        place = {old: new for new, old in enumerate(order)}
+        return Graph(tuple(replace(self.nodes[i], inputs=tuple(place[j] for j in self.nodes[i].inputs)) for i in order))
