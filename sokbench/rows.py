@@ -6,9 +6,15 @@ A row says what was asked (the problem and the limits), what was answered (the o
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import base64
+import zlib
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCHEMA = 1
 """Raised when a field changes its meaning; rows of a newer schema are refused with a message, never misread.
@@ -23,6 +29,23 @@ class Array(msgspec.Struct, frozen=True):
     dtype: str
     shape: tuple[int, ...]
     data: str
+
+
+def pack(array: NDArray[Any]) -> Array:
+    """An `Array` with the values of `array`, in its own dtype."""
+    import numpy as np
+
+    values = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    data = base64.b64encode(zlib.compress(values.tobytes(), 6)).decode("ascii")
+    return Array(values.dtype.name, tuple(values.shape), data)
+
+
+def unpack(array: Array) -> NDArray[np.generic]:
+    """The values of `array`, read-only."""
+    import numpy as np
+
+    raw = zlib.decompress(base64.b64decode(array.data))
+    return np.frombuffer(raw, dtype=np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
