@@ -1,0 +1,66 @@
+"""What solver methods start from: the network as a chain of affine layers, and CROWN's bounds for each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from verifiers.bounds import margin_bounds, preactivation_bounds
+from verifiers.graph import graph_of
+from verifiers.graph.affine import AffineLayer, affine_relu_layers
+
+from .input_set import InputSet, input_set
+from .safe_bound import Vector
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sokbench.core.network import Network
+    from sokbench.core.problem import Ball
+    from verifiers.graph import Graph
+
+Interval = tuple[Vector, Vector]
+
+# a graph is immutable, and writing a convolution as a matrix costs more than most linear programs over it
+_CHAINS: WeakKeyDictionary[Graph, list[AffineLayer]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One image's problem in plain arrays.
+
+    layers:    the chain, ReLU after all but the last
+    inputs:    the perturbed inputs
+    intervals: sound (lower, upper) bounds (n,) of the input of every ReLU
+    margins:   (C,) sound lower bounds of f_label - f_j, +inf at the label
+    """
+
+    layers: list[AffineLayer]
+    inputs: InputSet
+    intervals: list[Interval]
+    margins: Vector
+    label: int
+
+
+def chain_of(network: Network) -> list[AffineLayer]:
+    """The network's affine layers; raises `Unsupported` if it is not a ReLU chain."""
+    graph = graph_of(network)
+    if graph not in _CHAINS:
+        _CHAINS[graph] = affine_relu_layers(graph)
+    return _CHAINS[graph]
+
+
+def instances(network: Network, x: Tensor, labels: Tensor, ball: Ball, plan: str = "crown") -> list[Instance]:
+    """An `Instance` for each image of `x` (B, *input_shape), with the bounds of `plan`."""
+    sets = [input_set(image, ball) for image in x]
+    layers, graph = chain_of(network), graph_of(network)
+    bounds = [
+        (low.double().flatten(1).numpy(), up.double().flatten(1).numpy())
+        for low, up in preactivation_bounds(graph, x, ball, plan)
+    ]
+    margins = margin_bounds(graph, x, labels, ball, plan).double().numpy()
+    return [
+        Instance(layers, inputs, [(low[i], up[i]) for low, up in bounds], margins[i].copy(), int(labels[i]))
+        for i, inputs in enumerate(sets)
+    ]

@@ -1,0 +1,39 @@
+"""Margins by linear programming: one warm linear program per class on a finished triangle program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .safe_bound import Vector
+
+if TYPE_CHECKING:
+    from sokbench.core.deadline import Deadline
+    from verifiers.graph.affine import AffineLayer
+
+    from .program import TriangleProgram
+    from .solver import LinearSolver, Solution
+
+
+def bound_margins(
+    program: TriangleProgram,
+    solver: LinearSolver,
+    last: AffineLayer,
+    label: int,
+    margins: Vector,
+    deadline: Deadline,
+) -> dict[int, Solution]:
+    """Raise `margins` (C,) in place to what the relaxation proves, the class with the least margin first.
+
+    last: the layer that gives the logits. Stops at the deadline, keeping what it has. Returns the solutions by class.
+    """
+    solutions: dict[int, Solution] = {}
+    for other in np.argsort(margins):
+        if other == label:
+            continue
+        if deadline.expired():
+            break
+        solutions[int(other)] = solution = solver.minimum(program.margin(last, label, int(other)), deadline)
+        margins[other] = max(margins[other], solution.bound)
+    return solutions
