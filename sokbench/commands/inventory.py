@@ -53,7 +53,7 @@ def suites() -> list[dict[str, Any]]:
     """Suites by name with title and description."""
     from .. import suites as found
 
-    loaded = [found.load(name) for name in found.names()]
+    loaded = [found.load(name).file for name in found.names()]
     return [{"name": suite.name, "title": suite.title, "description": suite.description} for suite in loaded]
 
 
