@@ -198,8 +198,8 @@ def instance(row: Row) -> Instance:
 
 
 def contender(row: Row) -> str:
-    """Who answers: the method, with its parameters where it was given any."""
-    given = ", ".join(f"{name}={value}" for name, value in sorted(row.parameters.items()))
+    """Who answers: the method, with its parameters and its noise where it was given any."""
+    given = ", ".join(f"{name}={value}" for name, value in sorted({**row.parameters, **(row.noise or {})}.items()))
     return f"{row.method}({given})" if given else row.method
 
 
