@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,12 @@ def search_radius(
     high: float | None = None,
     start: float = 0.01,
     tolerance: float = 0.001,
+    report: Callable[[float], None] | None = None,
 ) -> RadiusSearch:
     """Bracket by doubling from `start`, then bisect until the bracket is within `tolerance` of its upper end.
 
-    x: one input; norm: of the ball; limit: seconds for the whole search; low, high: the input box.
+    x: one input; norm: of the ball; limit: seconds for the whole search; low, high: the input box;
+    report: called with every radius as it is proved, so that a search that is killed loses nothing.
     l0 radii are whole numbers and are searched exactly. The radius returned was itself verified, so it is
     certified whether or not the method is monotone. Raises `Unsupported` where the method does.
     """
@@ -77,6 +80,8 @@ def search_radius(
         steps += 1
         if outcome.verdict is Verdict.VERIFIED:
             proved = problem.ball.radius
+            if report is not None:
+                report(proved)
         elif outcome.witness is not None:
             refuted = min(problem.ball.radius, distance(outcome.witness, x, norm))
         elif outcome.termination is Termination.OK:

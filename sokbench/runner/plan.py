@@ -180,10 +180,12 @@ def _grouped(batches: Iterable[Batch]) -> Iterable[Group]:
     groups: dict[bytes, list[Batch]] = {}
     for batch in batches:
         series = batch.series
+        # what a worker is opened with; a sampling pass and its certificates belong together
+        identity: list[object] = [series.dataset, series.model, series.seed, series.memory]
         if series.task in ("sample", "certify"):
-            identity = ["smoothing", series.model, series.noise, series.dataset]
+            identity += ["smoothing", series.noise]
         else:
-            identity = ["", series.model, series.method, series.parameters, series.dataset, series.memory]
+            identity += [series.method, series.parameters]
         groups.setdefault(msgspec.json.encode(identity, order="deterministic"), []).append(batch)
     return (Group(tuple(group)) for group in groups.values())
 

@@ -1,0 +1,141 @@
+"""Runs groups of jobs on one zygote and hands out one row per job, whatever happens to the job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from ..rows import Array, Row
+from ..suites.series import SAMPLING, Batch, Series
+from .keys import Keys
+from .protocol import Answer, Ask, Open, Ready
+from .recording import Counts, Reply, Stamp, counts_of, reply_of, row_of
+from .workers import Stopped, Worker, Zygote
+
+
+@dataclass
+class _Opened:
+    """A worker with what it was opened with, or why it could not be opened (then every job fails that way)."""
+
+    opening: Open
+    worker: Worker
+    prepare_seconds: float
+    failure: Answer | Stopped | None
+
+
+@final
+class Session:
+    """One job at a time. Use `run` for each group; the worker is kept as long as the next job can use it."""
+
+    def __init__(
+        self, zygote: Zygote, stamp: Stamp, counts: Mapping[str, Array], deliver: Callable[[Row], None]
+    ) -> None:
+        self._zygote, self._stamp, self._deliver = zygote, stamp, deliver
+        self._counts: dict[str, Counts] = {key: counts_of(array) for key, array in counts.items()}
+        self._failed_samples: dict[str, str] = {}
+        self._opened: _Opened | None = None
+        self._number = 0
+
+    def run(self, batches: Iterable[Batch]) -> None:
+        """Run the jobs of a group and deliver a row for each."""
+        try:
+            for batch in batches:
+                self._run_batch(batch)
+        finally:
+            self._close()
+
+    def _run_batch(self, batch: Batch) -> None:
+        series, keys, timeouts = batch.series, Keys(batch.series), 0
+        for index, label in zip(batch.indices, batch.labels, strict=True):
+            if series.skip_after is not None and timeouts >= series.skip_after:
+                reply = Reply("skipped", f"the {timeouts} inputs before it timed out")
+            else:
+                reply = self._job(series, index, label)
+            if reply.termination != "skipped":
+                timeouts = timeouts + 1 if reply.termination == "timeout" else 0
+            key = keys.of(index)
+            if series.task == "sample":
+                self._keep_counts(key, reply)
+            self._deliver(row_of(series, index, label, key, self._stamp, reply))
+
+    def _job(self, series: Series, index: int, label: int) -> Reply:
+        ask = self._ask(series, index, label)
+        if isinstance(ask, Reply):
+            return ask
+        opened = self._ready(series)
+        if opened.failure is not None:
+            reply = reply_of(opened.failure, opened.worker.log_tail())
+            reply.reason, reply.seconds = f"while preparing: {reply.reason}", 0.0
+        else:
+            reply = reply_of(opened.worker.ask(ask), opened.worker.log_tail())
+        reply.prepare_seconds = opened.prepare_seconds
+        return reply
+
+    def _ask(self, series: Series, index: int, label: int) -> Ask | Reply:
+        """The job's question; or, for a certificate without class counts, why there are none."""
+        self._number += 1
+        parameters = series.parameters
+        samples = (parameters["n0"], parameters["n"]) if series.task == "sample" else (0, 0)
+        counts: Counts = ((), ())
+        if series.counts is not None:
+            key = Keys(series.counts).of(index)
+            if key not in self._counts:
+                return Reply(self._failed_samples.get(key, "crashed"), "no class counts: the sampling pass gave none")
+            counts = self._counts[key]
+        return Ask(
+            self._number,
+            index,
+            label,
+            series.limit,
+            norm=series.norm,
+            radius=series.radius,
+            low=series.low,
+            high=series.high,
+            noise=series.noise,
+            alpha=series.alpha,
+            samples=samples,
+            counts=counts,
+        )
+
+    def _ready(self, series: Series) -> _Opened:
+        opening = _opening(series)
+        if self._opened is not None:
+            same = self._opened.opening == opening
+            if same and (self._opened.worker.alive or self._opened.failure is not None):
+                return self._opened
+            self._close()
+        worker = Worker(self._zygote, series.dataset, series.memory)
+        self._opened = _Opened(opening, worker, 0.0, None)
+        reply = worker.open(opening, series.prepare_limit)
+        self._opened.prepare_seconds = reply.seconds
+        if not isinstance(reply, Ready):
+            self._opened.failure = reply
+        return self._opened
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.worker.close()
+            self._opened = None
+
+    def _keep_counts(self, key: str, reply: Reply) -> None:
+        if "counts" in reply.fields:
+            self._counts[key] = counts_of(reply.fields["counts"])
+        else:
+            self._failed_samples[key] = reply.termination
+
+
+def _opening(series: Series) -> Open:
+    certify = series.task == "certify"
+    drawn = ("n0", "n") if certify else ()
+    return Open(
+        task=series.task,
+        network="" if certify else series.model_source,
+        input_shape=series.input_shape,
+        method="" if series.method == SAMPLING else series.method,
+        method_source=series.method_source,
+        parameters={name: value for name, value in series.parameters.items() if name not in drawn},
+        seed=series.seed,
+        dataset=series.dataset,
+        data_sha256=series.data_sha256,
+    )
