@@ -22,7 +22,7 @@ def batches(
     images: Tensor, labels: Tensor, size: int, augmentation: Augmentation | None, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The images (N, C, H, W) in random order in batches of `size`, the last one smaller."""
-    for chosen in torch.randperm(len(images), generator=generator).split(size):
+    for chosen in torch.split(torch.randperm(len(images), generator=generator), size):
         batch = images[chosen]
         if augmentation is not None:
             batch = augment(batch, augmentation, generator)

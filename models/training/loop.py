@@ -102,7 +102,7 @@ def _train_epoch(
         loss, logits = loss_and_logits(recipe.objective, module, x, labels, number + step / steps, generator)
         if not bool(loss.isfinite()):
             raise InvalidInput(f"training diverged in epoch {number + 1}: the loss is {loss.item()}; lower the rate")
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         loss_sum += loss.item() * len(x)
         correct += int((logits.argmax(dim=1) == labels).sum())

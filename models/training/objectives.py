@@ -46,7 +46,7 @@ def loss_and_logits(
         case Adversarial(steps=steps, relative_step=relative_step):
             ball = Ball("linf", epsilon, 0.0, 1.0)
             attacked, _ = descend(
-                module, x, x, labels, ball, steps, relative_step * epsilon, objective=negative_cross_entropy
+                module, x, x, labels, ball, [relative_step * epsilon] * steps, objective=negative_cross_entropy
             )
             return _plain(module, attacked, labels)
         case CrownIbp():

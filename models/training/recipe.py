@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
+from msgspec.structs import replace
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
     """A part of a recipe; `kind` in its JSON form is the name of the class."""
 
 
-class Clean(_Part, tag="clean"):
+class Clean(_Part, frozen=True, tag="clean"):
     """Cross entropy on the images as they are."""
 
 
-class Adversarial(_Part, tag="adversarial"):
+class Adversarial(_Part, frozen=True, tag="adversarial"):
     """Cross entropy on l_inf PGD examples only (Madry et al., ICLR 2018), started from the image itself.
 
     epsilon grows linearly from 0 over the first `warmup` epochs; relative_step is the step length over epsilon.
@@ -30,7 +31,7 @@ class Adversarial(_Part, tag="adversarial"):
     warmup: float
 
 
-class CrownIbp(_Part, tag="crown_ibp"):
+class CrownIbp(_Part, frozen=True, tag="crown_ibp"):
     """CROWN-IBP (Zhang et al., Towards Stable and Efficient Training of Verifiably Robust Neural Networks, ICLR 2020).
 
     Loss: kappa * CE(f(x)) + (1 - kappa) * CE(-m), m = (1 - beta) * IBP + beta * CROWN-IBP lower bounds of the margins
@@ -45,7 +46,7 @@ class CrownIbp(_Part, tag="crown_ibp"):
     final_beta: float
 
 
-class Gaussian(_Part, tag="gaussian"):
+class Gaussian(_Part, frozen=True, tag="gaussian"):
     """Cross entropy on images with Gaussian noise, one draw per image and epoch (Cohen et al., ICML 2019)."""
 
     sigma: float
@@ -54,17 +55,17 @@ class Gaussian(_Part, tag="gaussian"):
 Objective = Clean | Adversarial | CrownIbp | Gaussian
 
 
-class Sgd(_Part, tag="sgd"):
+class Sgd(_Part, frozen=True, tag="sgd"):
     learning_rate: float
     momentum: float
     weight_decay: float
 
 
-class Adam(_Part, tag="adam"):
+class Adam(_Part, frozen=True, tag="adam"):
     learning_rate: float
 
 
-class StepDecay(_Part):
+class StepDecay(_Part, frozen=True):
     """The learning rate is multiplied by `factor` every `every` epochs, counted from epoch `start`."""
 
     factor: float
@@ -76,21 +77,21 @@ class StepDecay(_Part):
         return float(self.factor ** max(0, (epoch - self.start) // self.every))
 
 
-class Augmentation(_Part):
+class Augmentation(_Part, frozen=True):
     """Zero padding by `pad` pixels and a random crop of the old size; with `flip`, also a random mirror image."""
 
     pad: int
     flip: bool
 
 
-class Normalization(_Part):
+class Normalization(_Part, frozen=True):
     """Made the first layer of the network."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-class Recipe(_Part):
+class Recipe(_Part, frozen=True):
     """source: where the settings come from; departures: what differs from there, and why."""
 
     dataset: str
@@ -107,5 +108,5 @@ class Recipe(_Part):
     normalization: Normalization | None = None
 
     def sha256(self) -> str:
-        """Of the JSON form: changes with every setting."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        """Of the JSON form of all settings; the two texts do not count."""
+        return hashlib.sha256(msgspec.json.encode(replace(self, source="", departures=""))).hexdigest()

@@ -123,7 +123,8 @@ def _random_offset(one: Tensor, ball: Ball, seed: int) -> Tensor:
     if ball.norm == "l2":
         direction = torch.randn(shape, generator=generator)
         length = float(torch.linalg.vector_norm(direction))
-        return direction * (ball.radius * reach ** (1.0 / one.numel()) / length)
+        return direction * (ball.radius * math.pow(reach, 1.0 / one.numel()) / length)
     weights = -torch.log1p(-uniform)
     signs = torch.randint(0, 2, shape, generator=generator) * 2.0 - 1.0
-    return signs * weights * (ball.radius * reach / float(weights.sum()))
+    length = float(weights.sum())
+    return signs * weights * (ball.radius * reach / length)

@@ -5,10 +5,11 @@ success rate bounds the certified accuracy of every sound verifier from above. E
 descent direction of the norm (l_inf: the sign of the gradient; l2: the normalized gradient; l1: the steepest 1% of the
 coordinates) and is projected back to the ball and the box. It descends on the margin min_j f_y - f_j rather than on
 the cross entropy: the gradient of the latter vanishes on networks that are confident. One descent starts at the input,
-the others at random points of the ball. Needs gradients of the network with respect to its input, any layers.
+the others at random points of the ball, and each of those aims at one wrong class (Gowal et al., arXiv:1910.09338).
+Steps shrink linearly, so that the first ones cross the ball and the last ones settle. Needs gradients of the network
+with respect to its input; any layers.
 
-Cost: (steps + 1) forward and `steps` backward passes of `restarts` inputs. The defaults for steps and step size are
-those of the SoK's evaluation (100 steps of 1/50 of the radius).
+Cost: (steps + 1) forward and `steps` backward passes of `restarts` inputs; 10 restarts aim at all classes of 10.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 
 class PGD(Attack):
-    """steps: of each descent; relative_step: step length over radius; restarts: descents, at least 1; seed: of the
-    random starts. `search` returns the best point seen, whether or not it is misclassified; the base class judges."""
+    """steps: of each descent; relative_step: length of the first step over the radius; restarts: descents, the second
+    aims at the likeliest wrong class, the third at the next, and so on; seed: of the random starts.
+    `search` returns the best point seen, misclassified or not; the base class judges."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
         slug="pgd",
@@ -41,7 +43,7 @@ class PGD(Attack):
         url="https://arxiv.org/abs/1706.06083",
     )
 
-    def __init__(self, steps: int = 100, relative_step: float = 0.02, restarts: int = 4, seed: int = 0) -> None:
+    def __init__(self, steps: int = 100, relative_step: float = 0.1, restarts: int = 10, seed: int = 0) -> None:
         if steps < 1 or restarts < 1 or not relative_step > 0:
             raise InvalidInput(
                 f"pgd needs steps >= 1, restarts >= 1 and relative_step > 0, not {steps}, {restarts}, {relative_step}"
@@ -60,10 +62,12 @@ class PGD(Attack):
             problem.x[None],
             torch.tensor([problem.label]),
             problem.ball,
-            self.steps,
-            self.relative_step * problem.ball.radius,
+            self._step_sizes(problem.ball.radius),
             self.restarts,
             self.seed,
             deadline,
         )
         return points[0]
+
+    def _step_sizes(self, radius: float) -> list[float]:
+        return [self.relative_step * radius * (1.0 - step / self.steps) for step in range(self.steps)]
