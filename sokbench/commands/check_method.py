@@ -25,5 +25,5 @@ def command(file: Path, as_json: bool) -> int:
     if as_json:
         print_json(report)
     else:
-        click.echo(str(report))
-    return 0 if report.passed else 1
+        click.echo(report.text())
+    return 0 if report.ok else 1

@@ -10,6 +10,8 @@ from typing import Any
 import click
 import msgspec
 
+from ..core.errors import InvalidInput
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 results_option = click.option(
     "--results",
@@ -18,6 +20,35 @@ results_option = click.option(
     show_default=True,
     help="Directory of recorded runs.",
 )
+
+parameters_option = click.option(
+    "--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the method; may be repeated."
+)
+
+
+def data_options(function: Any) -> Any:
+    """--data, --index and --seed: which input, and the seed of whatever is random."""
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Of whatever the method draws."),
+        click.option("--index", required=True, type=click.IntRange(min=0), help="Of the input in the test split."),
+        click.option("--data", required=True, help="A data set (sokbench list --kind dataset)."),
+    ):
+        function = option(function)
+    return function
+
+
+def parse_parameters(texts: tuple[str, ...]) -> dict[str, Any]:
+    """("restarts=5", "solver=highs") as a dictionary; values are numbers or true/false where they look like it."""
+    parsed: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidInput(f"--set {text!r}: write NAME=VALUE, such as --set restarts=5")
+        try:
+            parsed[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            parsed[name] = value
+    return parsed
 
 
 def examples(*lines: str) -> Callable[[Any], Any]:

@@ -1,0 +1,58 @@
+"""`sokbench certify MODEL`: one input of a smoothed network, one certifier, now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from .options import data_options, examples, json_option, parameters_option, parse_parameters, print_json
+from .verify import show
+
+
+@click.command("certify")
+@click.argument("model")
+@data_options
+@click.option("--certifier", default="neyman_pearson", show_default=True, help="See sokbench list --kind certifier.")
+@click.option("--noise", default="gaussian", show_default=True, help="Kind of noise.")
+@click.option("--sigma", default=0.5, show_default=True, help="Standard deviation, in units of the input.")
+@click.option("--n0", default=100, show_default=True, help="Samples that select the class.")
+@click.option("--n", default=10_000, show_default=True, help="Samples that bound its probability.")
+@click.option("--alpha", default=0.001, show_default=True, help="The certificate may be wrong with this probability.")
+@click.option("--limit", default=60.0, show_default=True, help="Seconds.")
+@parameters_option
+@json_option
+@examples(
+    "sokbench certify mnist5k/cnn_a/gaussian050 --data mnist5k --index 0 --sigma 0.5",
+    "sokbench certify mnist5k/cnn_a/gaussian025 --data mnist5k --index 3 --sigma 0.25 --n 100000 --json",
+)
+def command(model: str, certifier: str, as_json: bool, **options: Any) -> int:
+    """Certify one input of MODEL smoothed by noise, with confidence 1 - alpha."""
+    from ..runner.single import answer
+    from ..suites.schema import CertifyBlock, Limits, SuiteFile
+
+    block = CertifyBlock(
+        certifiers=({"method": certifier, **parse_parameters(options["parameters"])},),
+        noise={"kind": options["noise"], "sigma": options["sigma"]},
+        n0=options["n0"],
+        n=options["n"],
+        alpha=options["alpha"],
+    )
+    file = SuiteFile(
+        name="certify",
+        title="",
+        dataset=options["data"],
+        subset=f"indices:{options['index']}",
+        models=(model,),
+        limits=Limits(wall=options["limit"]),
+        seed=options["seed"],
+        certify=(block,),
+    )
+    row = next(row for row in answer(file, Path.cwd()) if row.task == "certify")
+    if as_json:
+        print_json(msgspec.to_builtins(row))
+    else:
+        show(row)
+    return 0 if row.termination in ("ok", "unsupported") else 1
