@@ -62,6 +62,19 @@ class Graph:
         """x -> |W| x of every affine node (None for the others)."""
         return tuple(n.op.magnitude() if isinstance(n.op, LinearOp) else None for n in self.nodes)
 
+    @cached_property
+    def row_sums(self) -> tuple[Tensor | None, ...]:
+        """|W| 1 of every affine node, shape (*out)."""
+        sums: list[Tensor | None] = [None]
+        for node, magnitude in zip(self.nodes[1:], self.magnitudes[1:], strict=True):
+            ones = self._first_tensor().new_ones(1, *self.nodes[node.inputs[0]].shape)
+            sums.append(None if magnitude is None else magnitude.linear(ones)[0])
+        return tuple(sums)
+
+    def _first_tensor(self) -> Tensor:
+        tensors = (tensor for node in self.nodes for tensor in node.op.tensors().values())
+        return next(tensors, torch.zeros((), dtype=torch.float64))
+
     def cast(self, **to: Any) -> Graph:
         """The graph with detached tensors of another type or on another device: `graph.cast(dtype=torch.float64)`."""
         return Graph(tuple(replace(node, op=cast(node.op, **to)) for node in self.nodes))

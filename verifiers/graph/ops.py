@@ -7,6 +7,7 @@ one class here and nothing elsewhere. `terms` and `roundings` feed the error ana
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, final
@@ -52,6 +53,15 @@ class LinearOp(Op):
     @abstractmethod
     def magnitude(self) -> LinearOp:
         """The operation x -> |W| x, without bias."""
+
+    def unit_rows(self, entries: Tensor, in_shape: Shape, out_shape: Shape) -> Tensor:
+        """Rows of W: W^T e_j for flat output entries j (P,), computed without rounding. Returns (P, *in)."""
+        dtype = next((tensor.dtype for tensor in self.tensors().values()), torch.float64)
+        return self.adjoint(one_hot(entries, out_shape, dtype), in_shape)
+
+    def row_norms(self, q: float, in_shape: Shape) -> Tensor | None:
+        """||W_j||_q or more for q = 2 or infinity, broadcastable to (*out); None where it is not worked out."""
+        return None
 
     @property
     def offset(self) -> Tensor | None:
@@ -126,6 +136,15 @@ class Linear(LinearOp):
     def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
         return rows @ self.weight
 
+    def unit_rows(self, entries: Tensor, in_shape: Shape, out_shape: Shape) -> Tensor:
+        if len(out_shape) == 1:
+            return self.weight[entries]
+        return super().unit_rows(entries, in_shape, out_shape)
+
+    def row_norms(self, q: float, in_shape: Shape) -> Tensor | None:
+        norms: Tensor = torch.linalg.vector_norm(self.weight, ord=q, dim=1)
+        return norms
+
     def magnitude(self) -> Linear:
         return Linear(self.weight.abs())
 
@@ -164,6 +183,29 @@ class Conv2d(LinearOp):
     def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
         rest = tuple(_conv_rest(shape[i + 1], rows.shape[i + 2], self, i) for i in (0, 1))
         return F.conv_transpose2d(rows, self.weight, None, self.stride, self.padding, rest, self.groups, self.dilation)
+
+    def unit_rows(self, entries: Tensor, in_shape: Shape, out_shape: Shape) -> Tensor:
+        """Kernels written at their places on an empty canvas: no product is formed."""
+        channel, place = entries // (out_shape[1] * out_shape[2]), entries % (out_shape[1] * out_shape[2])
+        tops, lefts = place // out_shape[2] * self.stride[0], place % out_shape[2] * self.stride[1]
+        _, within, height, width = self.weight.shape
+        rows = tops[:, None] + torch.arange(height, device=entries.device) * self.dilation[0]
+        columns = lefts[:, None] + torch.arange(width, device=entries.device) * self.dilation[1]
+        first = channel // (out_shape[0] // self.groups) * within
+        channels = first[:, None] + torch.arange(within, device=entries.device)
+        (top, left), (_, tall, wide) = self.padding, in_shape
+        canvas = self.weight.new_zeros(len(entries), in_shape[0], tall + 2 * top, wide + 2 * left)
+        each = torch.arange(len(entries), device=entries.device)[:, None, None, None]
+        place4 = (each, channels[:, :, None, None], rows[:, None, :, None], columns[:, None, None, :])
+        return canvas.index_put(place4, self.weight[channel])[:, :, top : top + tall, left : left + wide]
+
+    def row_norms(self, q: float, in_shape: Shape) -> Tensor | None:
+        """Exact for q = 2, where windows that reach into the padding have smaller norms; for infinity the kernel's."""
+        if q == 2.0:
+            squares = replace(self, weight=self.weight.square())
+            return squares.linear(self.weight.new_ones(1, *in_shape))[0].sqrt()
+        norms: Tensor = torch.linalg.vector_norm(self.weight.flatten(1), ord=q, dim=1)
+        return norms[:, None, None]
 
     def magnitude(self) -> Conv2d:
         return replace(self, weight=self.weight.abs(), bias=None)
@@ -319,6 +361,12 @@ class Permute(LinearOp):
 
     def selects(self) -> bool:
         return True
+
+
+def one_hot(entries: Tensor, shape: Shape, dtype: torch.dtype) -> Tensor:
+    """Unit vectors (P, *shape) with a one at each of the flat entries (P,)."""
+    rows = torch.zeros(len(entries), math.prod(shape), dtype=dtype, device=entries.device)
+    return rows.scatter_(1, entries[:, None], 1.0).reshape(-1, *shape)
 
 
 def cast(op: Op, **to: Any) -> Op:

@@ -1,0 +1,42 @@
+"""Methods as data: which bounds come from intervals, which from back-substitution, and through which relaxation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sokbench.core.errors import UnknownName
+
+from .relaxations import ADAPTIVE, ADAPTIVE_TIE_ZERO, PARALLEL, Relaxation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a batch is bounded.
+
+    relaxation:   of the activations, in every back-substitution; None for intervals only
+    intermediate: whether inputs of unstable activations are bounded by back-substitution (else by intervals)
+    chunk_bytes:  memory that the rows of one back-substitution may take
+    Interval bounds are always computed, and the better of the two is kept on either side.
+    """
+
+    relaxation: Relaxation | None
+    intermediate: bool
+    chunk_bytes: int = 1 << 26
+
+
+PLANS: dict[str, Plan] = {
+    "ibp": Plan(None, intermediate=False),
+    "crown_ibp": Plan(ADAPTIVE, intermediate=False),
+    "crown": Plan(ADAPTIVE, intermediate=True),
+    "deeppoly": Plan(ADAPTIVE_TIE_ZERO, intermediate=True),
+    "fastlin": Plan(PARALLEL, intermediate=True),
+}
+
+
+def plan_of(plan: str | Plan) -> Plan:
+    """The plan of a name, or the plan itself. Raises `UnknownName`."""
+    if isinstance(plan, Plan):
+        return plan
+    if plan not in PLANS:
+        raise UnknownName("bound propagation plan", plan, PLANS)
+    return PLANS[plan]

@@ -1,0 +1,158 @@
+"""Runs a plan over a graph: node by node, intervals first, then back-substitution of the unstable neurons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from sokbench.core.deadline import Deadline
+from verifiers.graph.graph import Graph
+from verifiers.graph.ops import LinearOp, Permute, Reshape, one_hot
+
+from .backward import Bounds, Rows, substitute
+from .inputs import InputSet, Interval, Owner
+from .interval import ball_image, meet, propagate
+from .plans import Plan
+from .relaxations import Relaxation
+from .rounding import Rounding
+
+_ALONE = 16  # an input with at least this many unstable neurons gets chunks of its own: its lines need no gathering
+_COPIES = 8  # two sides, each with the rows, their magnitudes and what becomes of them
+
+
+def run(
+    graph: Graph,
+    inputs: InputSet,
+    plan: Plan,
+    rounding: Rounding,
+    magnitudes: tuple[LinearOp | None, ...],
+    deadline: Deadline,
+) -> tuple[Bounds, bool]:
+    """(intervals of all nodes but the last, whether all of the plan was carried out before the deadline).
+
+    magnitudes: x -> |W| x of the affine nodes. After the deadline the remaining nodes get intervals only, which are
+    sound.
+    """
+    bounds = Bounds(graph, inputs, rounding)
+    bounds.append(inputs.interval())
+    refined = _refined(graph, inputs) if plan.intermediate else set()
+    ball = inputs.ball
+    centres = {} if ball is None else {0: ball[0]}
+    complete = True
+    for index, node in enumerate(graph.nodes[1:-1], start=1):
+        sources = [bounds.intervals[i] for i in node.inputs]
+        interval = propagate(graph, index, sources, magnitudes[index], bounds.sizes[node.inputs[0]], rounding)
+        if ball is not None and node.inputs[0] in centres:
+            interval = _from_ball(bounds, index, centres, ball, interval)
+        bounds.append(interval)
+        if plan.relaxation is not None and index in refined:
+            complete = _refine(bounds, index, plan, plan.relaxation, deadline) and complete
+    return bounds, complete
+
+
+def _from_ball(
+    bounds: Bounds, index: int, centres: dict[int, Tensor], ball: tuple[Tensor, float, float], interval: Interval
+) -> Interval:
+    """`interval` met with what the dual norm says about a node whose input is the network's, at most rearranged."""
+    op, source = bounds.graph.nodes[index].op, bounds.graph.nodes[index].inputs[0]
+    if isinstance(op, (Reshape, Permute)):
+        centres[index] = op.linear(centres[source])
+        return interval
+    _, radius, q = ball
+    image = ball_image(bounds.graph, index, centres[source], radius, q, bounds.inputs.size(), bounds.rounding)
+    return interval if image is None else meet(interval, image)
+
+
+def margins(bounds: Bounds, labels: Tensor, relaxations: list[Relaxation]) -> Tensor:
+    """Lower bounds (B, C - 1) of f_y - f_j for j != y ascending: the best over `relaxations`, -inf where none holds.
+
+    The functions f_y - f_j are fused with the last affine operations, so that even interval bounds see W_y - W_j.
+    """
+    batch, classes = len(labels), bounds.graph.num_classes
+    reference = bounds.intervals[0].lower
+    unit = torch.eye(classes, dtype=reference.dtype, device=reference.device)
+    rows = (unit[labels][:, None] - unit[other_classes(labels, classes)])[None]
+    start = Rows(bounds.graph.output, rows, rows.new_zeros(1, batch, classes - 1))
+    below = rows.new_full((1, 1, 1), -1.0)
+    found = [substitute(bounds, start, slice(0, batch), below, relaxation)[0] for relaxation in relaxations]
+    best = found[0]
+    for other in found[1:]:
+        best = torch.fmax(best, other)
+    return torch.where(best.isnan(), -math.inf, best)
+
+
+def other_classes(labels: Tensor, classes: int) -> Tensor:
+    """The classes j != y ascending, (B, C - 1)."""
+    ascending = torch.arange(classes - 1, device=labels.device)
+    return ascending + (ascending >= labels[:, None])
+
+
+def _refined(graph: Graph, inputs: InputSet) -> set[int]:
+    """The inputs of activations whose interval bounds may be loose.
+
+    One mixing operation (or none) after a box gives each coordinate's exact range, and rows could not improve on it.
+    """
+    box = {0} if inputs.is_box else set()
+    tight = set(box)
+    for index, node in enumerate(graph.nodes[1:], start=1):
+        if isinstance(node.op, LinearOp) and node.inputs[0] in box:
+            tight.add(index)
+            if node.op.selects():
+                box.add(index)
+    return {graph.nodes[i].inputs[0] for i in graph.relus} - tight
+
+
+def _refine(bounds: Bounds, index: int, plan: Plan, relaxation: Relaxation, deadline: Deadline) -> bool:
+    """Bound the unstable entries of node `index` by back-substitution; False if the deadline cut it short."""
+    lower, upper = (side.flatten(1).clone() for side in bounds.intervals[index])
+    unstable = ~(lower >= 0) & ~(upper <= 0)
+    sign = lower.new_tensor([-1.0, 1.0]).reshape(2, 1, 1)
+    sizes = [math.prod(node.shape) for node in bounds.graph.nodes[: index + 1]]
+    at_once = max(1, plan.chunk_bytes // (_COPIES * lower.element_size() * max(sizes)))
+    complete = True
+    for owner, samples, entries in _chunks(unstable, at_once):
+        if deadline.expired():
+            complete = False
+            break
+        start = _unit_rows(bounds, index, entries, owner)
+        low, high = substitute(bounds, start, owner, sign, relaxation).flatten(1)
+        lower[samples, entries] = torch.fmax(lower[samples, entries], low)
+        upper[samples, entries] = torch.fmin(upper[samples, entries], high)
+    shape = bounds.intervals[index].lower.shape
+    bounds.replace(index, Interval(lower.reshape(shape), upper.reshape(shape)))
+    return complete
+
+
+def _chunks(unstable: Tensor, at_once: int) -> Iterator[tuple[Owner, Tensor, Tensor]]:
+    """(owner, samples (P,), entries (P,)) of the marked entries of (B, n), at most `at_once` each."""
+    counts = unstable.sum(dim=1).tolist()
+    for sample, count in enumerate(counts):
+        if count >= _ALONE:
+            entries = unstable[sample].nonzero().squeeze(1)
+            for part in torch.split(entries, at_once):
+                yield slice(sample, sample + 1), torch.full_like(part, sample), part
+    few = torch.tensor([count < _ALONE for count in counts], device=unstable.device)
+    samples, entries = (unstable & few[:, None]).nonzero(as_tuple=True)
+    for some, part in zip(torch.split(samples, at_once), torch.split(entries, at_once), strict=True):
+        if len(some):
+            yield some, some, part
+
+
+def _unit_rows(bounds: Bounds, index: int, entries: Tensor, owner: Owner) -> Rows:
+    """Rows for entries of node `index`: already taken through it where it is affine."""
+    graph = bounds.graph
+    node = graph.nodes[index]
+    groups = (1, 1, len(entries)) if isinstance(owner, slice) else (1, len(entries), 1)
+    if not isinstance(node.op, LinearOp):
+        dtype = bounds.intervals[0].lower.dtype
+        values = one_hot(entries, node.shape, dtype)
+        return Rows(index, values.reshape(*groups, *node.shape), values.new_zeros(groups))
+    shape = graph.nodes[node.inputs[0]].shape
+    values = node.op.unit_rows(entries, shape, node.shape).reshape(*groups, *shape)
+    offset = values.new_zeros(()) if node.op.offset is None else node.op.offset
+    constants = offset.expand(node.shape).flatten()[entries].reshape(groups)
+    slack = bounds.rounding.affine(graph, index, 1.0, bounds.picked_size(node.inputs[0], owner))
+    return Rows(node.inputs[0], values, constants, slack)

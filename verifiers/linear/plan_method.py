@@ -1,0 +1,46 @@
+"""What the methods that only differ in their plan share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, final
+
+from sokbench.core.deadline import Deadline
+from sokbench.core.method import BoundingVerifier
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sokbench.core.network import Network
+    from sokbench.core.problem import Ball
+
+
+class PlanMethod(BoundingVerifier):
+    """A bounding verifier that runs one of `verifiers.bounds.plans`."""
+
+    plan: ClassVar[str]
+
+    @final
+    def prepare(self, network: Network) -> None:
+        """Trace the network's graph and compute the constants that bounding needs."""
+        from verifiers.bounds import prepare
+
+        prepare(network)
+
+    @final
+    def margins(
+        self,
+        network: Network,
+        x: Tensor,
+        labels: Tensor,
+        ball: Ball,
+        deadline: Deadline = Deadline(),  # noqa: B008
+    ) -> Tensor:
+        """See `BoundingVerifier.margins` and `verifiers.bounds.margin_bounds`; norms outside `info.norms` raise
+        `Unsupported`."""
+        from sokbench.core.errors import Unsupported
+        from verifiers.bounds import margin_bounds
+        from verifiers.graph import graph_of
+
+        if ball.norm not in self.info.norms:
+            raise Unsupported(f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        return margin_bounds(graph_of(network), x, labels, ball, self.plan, deadline)
