@@ -67,6 +67,11 @@ class Journal:
         end = os.lseek(self._file, 0, os.SEEK_END)
         return end > 0 and os.pread(self._file, 1, end - 1) != b"\n"
 
+    def lines(self) -> int:
+        """How many rows are in the file, of this and of other processes."""
+        with self.path.open("rb") as lines:
+            return sum(line.endswith(b"\n") for line in lines)
+
     def close(self) -> None:
         os.close(self._file)
 
@@ -110,10 +115,17 @@ def write_run(folder: Path, run: Run) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{RUN}.part"
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+        partial.write_bytes(_one_field_per_line(run))
         partial.rename(folder / RUN)
     except OSError as error:
         raise _unwritable(folder, error) from None
+
+
+def _one_field_per_line(run: Run) -> bytes:
+    """Readable JSON: pretty, but long lists of indices on one line."""
+    fields = msgspec.to_builtins(run)
+    lines = [b" " + msgspec.json.encode(name) + b": " + msgspec.json.encode(value) for name, value in fields.items()]
+    return b"{\n" + b",\n".join(lines) + b"\n}\n"
 
 
 def scan(results: Path, suite: str, kind: type[T], report: Report = warn) -> Iterator[T]:

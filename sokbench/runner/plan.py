@@ -115,9 +115,7 @@ def plan(
         found = _compare(batch, index, again)
         statuses.append(found.status(batch.series))
         if found.pending:
-            chosen = set(found.pending)
-            labels = tuple(label for i, label in zip(batch.indices, batch.labels, strict=True) if i in chosen)
-            pending.append(Batch(batch.series, tuple(found.pending), labels))
+            pending.append(batch.restricted(set(found.pending)))
         counted |= found.samples
     counts = {}
     if counted:

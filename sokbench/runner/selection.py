@@ -27,7 +27,7 @@ def select(batches: Iterable[Batch], patterns: Iterable[str]) -> list[Batch]:
     for position, batch in enumerate(whole):
         if batch.series.task == "sample":
             needed = {i for part in chosen if part.series.counts == batch.series for i in part.indices}
-            chosen[position] = _restricted(batch, needed.union(chosen[position].indices))
+            chosen[position] = batch.restricted(needed.union(chosen[position].indices))
     return [batch for batch in chosen if batch.indices]
 
 
@@ -49,14 +49,9 @@ def _parse(patterns: Iterable[str], names: dict[str, set[str]]) -> dict[str, lis
 
 def _part(batch: Batch, allowed: dict[str, list[str]]) -> Batch:
     if not all(_matches(getattr(batch.series, field), allowed.get(field)) for field in _FIELDS):
-        return _restricted(batch, set())
-    return _restricted(batch, {i for i in batch.indices if _matches(str(i), allowed.get("index"))})
+        return batch.restricted(set())
+    return batch.restricted({i for i in batch.indices if _matches(str(i), allowed.get("index"))})
 
 
 def _matches(value: str, globs: list[str] | None) -> bool:
     return globs is None or any(fnmatch.fnmatchcase(value, glob) for glob in globs)
-
-
-def _restricted(batch: Batch, indices: set[int]) -> Batch:
-    pairs = [pair for pair in zip(batch.indices, batch.labels, strict=True) if pair[0] in indices]
-    return Batch(batch.series, tuple(index for index, _ in pairs), tuple(label for _, label in pairs))

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from ..core.errors import Unsupported
+from ..core.evaluation import logits64
 from ..core.method import Attack, Method
 from ..core.problem import Ball, Problem, parse_norm
 from ..core.radius import search_radius
@@ -38,6 +39,7 @@ def open_task(opening: Open, split: Split, report: Report) -> Task:
     if opening.task == "certify":
         return _certify(cast("Certifier", _build(opening)))
     network = load_network(opening.network, opening.input_shape)
+    _warm_up(network, split)
     if opening.task == "sample":
         return _sample(network, split, opening.seed)
     method = cast(Method, _build(opening))
@@ -45,6 +47,14 @@ def open_task(opening: Open, split: Split, report: Report) -> Task:
     if opening.task == "radius":
         return _radius(method, network, split, opening.seed, report)
     return _verify(method, network, split, opening.seed)
+
+
+def _warm_up(network: Network, split: Split) -> None:
+    """Evaluate the network once, also in float64, so that the first job is not charged for what only it would do."""
+    x = _input(split, 0)[None]
+    if tuple(x.shape[1:]) == tuple(network.input_shape):  # otherwise each job says what is wrong
+        network(x)
+        logits64(network, x)
 
 
 def _build(opening: Open) -> Method | Certifier:

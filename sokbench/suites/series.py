@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -54,3 +55,8 @@ class Batch(msgspec.Struct, frozen=True):
     series: Series
     indices: tuple[int, ...]
     labels: tuple[int, ...]
+
+    def restricted(self, indices: Collection[int]) -> Batch:
+        """The part of the batch with these inputs, perhaps empty."""
+        pairs = [pair for pair in zip(self.indices, self.labels, strict=True) if pair[0] in indices]
+        return Batch(self.series, tuple(index for index, _ in pairs), tuple(label for _, label in pairs))

@@ -1,0 +1,161 @@
+"""Several jobs at a time: joblib hands chunks of jobs to its workers, each of which has a zygote of its own.
+
+joblib's own timeout kills nothing, so the limits stay where they are with one job at a time: beside the job.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from .. import journal
+from ..core.errors import InvalidInput
+from ..journal import Journal
+from ..rows import Array, Row
+from ..suites.series import Batch
+from .keys import Keys
+from .recording import Stamp
+from .session import Session
+from .workers import Zygote
+
+if TYPE_CHECKING:
+    from .plan import Group, Plan
+
+BACKENDS: Final = ("loky", "dask", "ray")
+_CHUNKS_PER_WORKER: Final = 4
+
+
+class WorkerLost(Exception):
+    """A joblib worker died; what was recorded until then is safe."""
+
+
+def run_spread(
+    plan: Plan, stamp: Stamp, rows: Journal, jobs: int, backend: str, recorded: Callable[[Row], None]
+) -> None:
+    """Run a plan with `jobs` joblib workers. recorded: called with every row once it is on disk.
+
+    Raises `InvalidInput` for a backend that is not installed, `WorkerLost`.
+    """
+    from joblib import Parallel, delayed
+
+    _register(backend)
+    chunks = list(_chunks(plan, stamp, rows.path.parent, jobs))
+    try:
+        with Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1) as parallel:
+            for done in parallel(delayed(run_chunk)(chunk) for chunk in chunks):
+                for row in done.rows:
+                    if not done.recorded:
+                        rows.append(row)
+                    recorded(row)
+    except BrokenExecutor:
+        raise WorkerLost("a worker process died") from None
+    finally:
+        _shut_down(backend)
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Jobs for one joblib worker. folder: of the run, where the worker appends if it sees the same disk."""
+
+    batches: tuple[Batch, ...]
+    counts: dict[str, Array]
+    stamp: Stamp
+    folder: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What a joblib worker did. recorded: it has appended the rows itself."""
+
+    rows: list[Row]
+    recorded: bool
+
+
+def _chunks(plan: Plan, stamp: Stamp, folder: Path, jobs: int) -> Iterator[Chunk]:
+    """Groups in pieces, so that every worker has some."""
+    target = max(1, -(-plan.pending // (jobs * _CHUNKS_PER_WORKER)))
+    for group in plan.groups:
+        for batches in _pieces(group, max(1, round(group.jobs / target))):
+            yield Chunk(batches, _counts_for(batches, plan), stamp, str(folder.resolve()))
+
+
+def _pieces(group: Group, count: int) -> Iterator[tuple[Batch, ...]]:
+    """A group in `count` pieces by input, so that an input's sampling pass and certificates stay together."""
+    inputs = sorted({index for batch in group.batches for index in batch.indices})
+    for piece in range(count):
+        chosen = set(inputs[piece::count])
+        batches = tuple(batch.restricted(chosen) for batch in group.batches)
+        if chosen:
+            yield tuple(batch for batch in batches if batch.indices)
+
+
+def _counts_for(batches: tuple[Batch, ...], plan: Plan) -> dict[str, Array]:
+    found = {}
+    for batch in batches:
+        if batch.series.counts is not None:
+            keys = map(Keys(batch.series.counts).of, batch.indices)
+            found.update({key: plan.counts[key] for key in keys if key in plan.counts})
+    return found
+
+
+def run_chunk(chunk: Chunk) -> Done:
+    """What a joblib worker executes: the chunk's jobs, one at a time, each in a killable process of its own."""
+    folder = Path(chunk.folder)
+    shared_disk = (folder / journal.RUN).is_file()
+    rows: list[Row] = []
+    own = Journal(folder) if shared_disk else None
+    try:
+
+        def deliver(row: Row) -> None:
+            if own is not None:
+                own.append(row)
+            rows.append(row)
+
+        Session(_ZYGOTES.mine(), chunk.stamp, chunk.counts, deliver).run(chunk.batches)
+    finally:
+        if own is not None:
+            own.close()
+    return Done(rows, own is not None)
+
+
+class _Zygotes(threading.local):
+    """One zygote per thread of a joblib worker, kept from chunk to chunk: starting one imports torch."""
+
+    _zygote: Zygote | None = None
+
+    def mine(self) -> Zygote:
+        if self._zygote is None:
+            self._zygote = Zygote()
+        return self._zygote
+
+
+_ZYGOTES = _Zygotes()
+
+
+def _register(backend: str) -> None:
+    """Make joblib know the backend. Raises `InvalidInput` if its package is missing."""
+    try:
+        if backend == "dask":
+            from distributed import Client, default_client
+
+            try:
+                default_client()
+            except ValueError:
+                Client()
+        elif backend == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
+    except ImportError:
+        raise InvalidInput(f'the backend {backend} is not installed: pip install "sokbench[{backend}]"') from None
+
+
+def _shut_down(backend: str) -> None:
+    if backend == "loky":
+        from joblib.externals.loky import get_reusable_executor
+
+        # the zygotes of loky's workers end with them
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
