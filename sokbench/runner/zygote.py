@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, final
@@ -128,19 +129,24 @@ class Server:
             os._exit(0)
 
 
-def main() -> None:
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit
+def _leave(*_: object) -> NoReturn:
+    """End at once, with everything below. Safe at any point, also as a signal handler that interrupts itself."""
+    kill(os.getpid())
+    os._exit(0)
 
+
+def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, _leave)
     adopt_orphans()
     die_with_parent(signal.SIGTERM)
     try:
-        with suppress(Closed):
-            Server(Pipe(socket.socket(fileno=int(sys.argv[1])))).run()
-    finally:
-        kill(os.getpid())
+        Server(Pipe(socket.socket(fileno=int(sys.argv[1])))).run()
+    except Closed:
+        pass  # the parent is gone, or done
+    except Exception:
+        traceback.print_exc()  # the parent shows the last line
+    _leave()
 
 
 if __name__ == "__main__":

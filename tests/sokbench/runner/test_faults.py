@@ -90,7 +90,7 @@ def test_children_do_not_outlive_a_crash_or_an_answer(workshop: Workshop, first_
 
 def test_memory_of_the_whole_tree_is_limited(workshop: Workshop):
     body = """
-    child = "import time; data = b'x' * (400 * 2**20); time.sleep(99)"
+    child = "import time; data = b'x' * (600 * 2**20); time.sleep(99)"
     subprocess.run([sys.executable, "-c", child])
     """
     rows = one_method(workshop, "eats", body, 'limits = {wall = 30, memory = "500 MiB"}')
