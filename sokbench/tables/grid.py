@@ -78,15 +78,17 @@ def published_text(measured: Measured, metric: Metric) -> str:
     return found.text if found else ""
 
 
+# what may stand in a table although nothing of it was run
+_KINDS = {"verify": ("verifier", "attack"), "radius": ("verifier",)}
+
+
 def _contenders(group: Group) -> list[Contender]:
     """Those with rows, and the registered methods that were not run; by family, then by name."""
     known = {cell.contender for cell in group.cells}
-    if group.task != "certify":
-        run = {contender.method for contender in known}
-        known |= {
-            Contender(slug) for slug, entry in catalog().items() if entry.info.kind != "certifier" and slug not in run
-        }
-    return sorted(known, key=lambda contender: (_family_order(contender.method), contender))
+    run = {contender.method for contender in known}
+    kinds = _KINDS.get(group.task, ())
+    idle = {slug for slug, entry in catalog().items() if entry.info.kind in kinds and slug not in run}
+    return sorted(known | set(map(Contender, idle)), key=lambda contender: (_family_order(contender.method), contender))
 
 
 def _family_order(method: str) -> int:

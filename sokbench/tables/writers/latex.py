@@ -16,6 +16,9 @@ _SPECIAL = str.maketrans(
         "_": r"\_",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": r"\textbar{}",
         "ε": r"$\varepsilon$",
         "∞": r"$\infty$",
         "ℓ": r"$\ell$",
@@ -76,8 +79,13 @@ def _body(table: Table) -> list[str]:
         if title:
             lines += ["    \\addlinespace"] * bool(lines)
             lines.append(f"    \\multicolumn{{{len(table.columns)}}}{{l}}{{\\textit{{{escape(title)}}}}} \\\\")
-        lines += [f"    {' & '.join(map(_cell, row.cells))} \\\\" for row in rows]
+        lines += [f"    {_protected(' & '.join(map(_cell, row.cells)))} \\\\" for row in rows]
     return lines
+
+
+def _protected(line: str) -> str:
+    # a bracket after \\ would be read as its argument
+    return "{}" + line if line.startswith("[") else line
 
 
 def _cell(cell: Cell) -> str:
@@ -86,6 +94,5 @@ def _cell(cell: Cell) -> str:
         parts.append(f"$^{{\\mathrm{{{escape(cell.marks).replace(' ', ',')}}}}}$")
     small = " ".join(filter(None, (cell.interval, f"({cell.published})" if cell.published else "")))
     if small:
-        # braces keep a bracket after \\ from being read as its argument
         parts.append(f" {{\\scriptsize {escape(small)}}}")
     return "".join(parts)
