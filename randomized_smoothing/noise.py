@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
+def _check_positive(what: str, value: object) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value > 0):  # type: ignore[arg-type,operator]
+        raise InvalidInput(f"the {what} must be a finite number > 0, not {value!r}")
+
+
 class Noise(ABC):
     """How an input is randomized before the base classifier sees it."""
 
@@ -47,7 +53,10 @@ class Gaussian(Noise):
         out.add_(x)
 
 
-NOISES: Final[Mapping[str, type[Noise]]] = {noise.kind: noise for noise in (Gaussian,)}
+EXAMPLES: Final[tuple[Noise, ...]] = (Gaussian(0.5),)
+"""One noise of every kind, for whoever wants to try them all."""
+
+NOISES: Final[Mapping[str, type[Noise]]] = {noise.kind: type(noise) for noise in EXAMPLES}
 
 
 def from_spec(spec: Mapping[str, Any]) -> Noise:
@@ -68,9 +77,3 @@ def from_spec(spec: Mapping[str, Any]) -> Noise:
             f"the noise {kind!r} takes {', '.join(sorted(wanted))}, but got {', '.join(sorted(given)) or 'nothing'}"
         )
     return cls(**{name: spec[name] for name in wanted})
-
-
-def _check_positive(what: str, value: object) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and value > 0):  # type: ignore[arg-type,operator]
-        raise InvalidInput(f"the {what} must be a finite number > 0, not {value!r}")
