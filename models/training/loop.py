@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sokbench.core.errors import InvalidInput
+from verifiers.graph import Graph, trace
+from verifiers.graph.ops import cast
 
 from ..architectures import build
 from .batches import batches, epoch_generator
@@ -59,9 +61,10 @@ def train(recipe: Recipe, data: TrainingData, folder: Path, on_epoch: OnEpoch) -
     module, optimizer = start(recipe, data)
     checkpoint = folder / f"{recipe.sha256()[:16]}-{data.sha256[:16]}.pt"
     curve = _restore(checkpoint, module, optimizer)
+    graph = _graph_of(module, data)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(len(curve), recipe.epochs):
-        epoch = _train_epoch(recipe, data, module, optimizer, number)
+        epoch = _train_epoch(recipe, data, module, graph, optimizer, number)
         curve.append(epoch)
         _save(checkpoint, module, optimizer, curve)
         on_epoch(epoch)
@@ -85,8 +88,25 @@ def start(recipe: Recipe, data: TrainingData) -> tuple[nn.Sequential, torch.opti
     return module, torch.optim.Adam(module.parameters(), settings.learning_rate)
 
 
+def _graph_of(module: nn.Module, data: TrainingData) -> Graph:
+    """The graph with the module's own parameters, and the constants of a normalization in the type of the images."""
+    graph = trace(module, tuple(data.images.shape[1:]))
+    nodes = (
+        node
+        if any(tensor.requires_grad for tensor in node.op.tensors().values())
+        else replace(node, op=cast(node.op, dtype=data.images.dtype))
+        for node in graph.nodes
+    )
+    return Graph(tuple(nodes))
+
+
 def _train_epoch(
-    recipe: Recipe, data: TrainingData, module: nn.Module, optimizer: torch.optim.Optimizer, number: int
+    recipe: Recipe,
+    data: TrainingData,
+    module: nn.Module,
+    graph: Graph,
+    optimizer: torch.optim.Optimizer,
+    number: int,
 ) -> Epoch:
     started = time.monotonic()
     learning_rate = recipe.optimizer.learning_rate * recipe.decay.scale(number)
@@ -99,7 +119,8 @@ def _train_epoch(
     stream = batches(data.images, data.labels, recipe.batch, recipe.augmentation, generator)
     for step, (x, labels) in enumerate(stream):
         optimizer.zero_grad(set_to_none=True)
-        loss, logits = loss_and_logits(recipe.objective, module, x, labels, number + step / steps, generator)
+        epoch = number + step / steps
+        loss, logits = loss_and_logits(recipe.objective, module, graph, x, labels, epoch, generator)
         if not bool(loss.isfinite()):
             raise InvalidInput(f"training diverged in epoch {number + 1}: the loss is {loss.item()}; lower the rate")
         torch.autograd.backward(loss)

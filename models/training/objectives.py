@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from sokbench.core.problem import Ball
 from verifiers.attacks.descent import descend, negative_cross_entropy
 from verifiers.bounds.training import crown_ibp_margins, ibp_margins
+from verifiers.graph import Graph
 
 from .recipe import Adversarial, Clean, CrownIbp, Gaussian, Objective
 
@@ -33,9 +34,18 @@ def _ramp(epoch: float, start: float, length: float) -> float:
 
 
 def loss_and_logits(
-    objective: Objective, module: nn.Module, x: Tensor, labels: Tensor, epoch: float, generator: torch.Generator
+    objective: Objective,
+    module: nn.Module,
+    graph: Graph,
+    x: Tensor,
+    labels: Tensor,
+    epoch: float,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch (B, C, H, W), to be differentiated, and the logits of the inputs that were trained on."""
+    """The loss of a batch (B, C, H, W), to be differentiated, and the logits of the inputs that were trained on.
+
+    graph: of the module, as `verifiers.graph.trace` gives it, with the module's own parameters.
+    """
     epsilon = epsilon_at(objective, epoch)
     match objective:
         case Clean():
@@ -50,7 +60,7 @@ def loss_and_logits(
             )
             return _plain(module, attacked, labels)
         case CrownIbp():
-            return _crown_ibp(objective, module, x, labels, epsilon)
+            return _crown_ibp(objective, module, graph, x, labels, epsilon)
         case _:
             assert_never(objective)
 
@@ -61,7 +71,7 @@ def _plain(module: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
 
 
 def _crown_ibp(
-    objective: CrownIbp, module: nn.Module, x: Tensor, labels: Tensor, epsilon: float
+    objective: CrownIbp, module: nn.Module, graph: Graph, x: Tensor, labels: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor]:
     clean_loss, logits = _plain(module, x, labels)
     progress = epsilon / objective.epsilon
@@ -69,10 +79,10 @@ def _crown_ibp(
     beta = 1.0 - progress * (1.0 - objective.final_beta)
     if epsilon == 0.0:
         return clean_loss, logits
-    ball = Ball("linf", epsilon, 0.0, 1.0)
-    margins = ibp_margins(module, x, labels, ball)
     if beta > 0.0:
-        margins = (1.0 - beta) * margins + beta * crown_ibp_margins(module, x, labels, ball)
-    # the margin of the label to itself is 0: cross entropy of (-m) is that of the worst logits relative to the label
-    worst = (-margins).scatter(1, labels[:, None], 0.0)
-    return kappa * clean_loss + (1.0 - kappa) * cross_entropy(worst, labels), logits
+        interval, linear = crown_ibp_margins(graph, x, labels, epsilon, 0.0, 1.0)
+        margins = (1.0 - beta) * interval + beta * linear
+    else:
+        margins = ibp_margins(graph, x, labels, epsilon, 0.0, 1.0)
+    # the margin of the label to itself is 0, so -m are the worst logits relative to that of the label
+    return kappa * clean_loss + (1.0 - kappa) * cross_entropy(-margins, labels), logits
