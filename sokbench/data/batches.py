@@ -1,14 +1,15 @@
 """CIFAR's "python version" files are pickles. They are read here without ever running what a pickle asks for.
 
 Every global that a CIFAR batch names is answered by a stand-in of this module, which accepts nothing but arrays of
-unsigned bytes; any other global is refused. So a stranger's file can at worst be rejected.
+unsigned bytes; any other global, and any opcode such a file does not use, is refused. So a stranger's file can at worst
+be rejected.
 """
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from numpy.typing import NDArray
 from ..core.errors import InvalidInput
 
 _LARGEST = 64 << 20  # a batch of 10,000 images has 31 MB
+# what the unpickler, and the code after it, raise for bytes that are no batch
+_BROKEN = (
+    *(pickle.UnpicklingError, EOFError, ArithmeticError, LookupError),
+    *(TypeError, ValueError, AttributeError, MemoryError, RecursionError),
+)
 
 
 def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -27,8 +33,8 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
             content = _Unpickler(stream, encoding="bytes").load()
         pixels = content[b"data"].array.reshape(-1, 3, 32, 32)
         labels = np.array(content[b"labels"], dtype=np.int64)
-    except (pickle.UnpicklingError, EOFError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
-        raise InvalidInput(f"{path} is not a CIFAR-10 batch of the python version ({e})") from None
+    except _BROKEN as error:
+        raise InvalidInput(f"{path} is not a CIFAR-10 batch of the python version ({error})") from None
     if labels.shape != pixels.shape[:1]:
         raise InvalidInput(f"{path} has {len(pixels)} images and {labels.size} labels")
     return pixels, labels
@@ -71,8 +77,23 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
+# what Python 2 wrote: containers, short numbers, byte strings, and the building of arrays. Later opcodes reserve
+# memory by numbers in the file, and none is needed
+_OPCODES = (
+    *(pickle.PROTO, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.REDUCE, pickle.BUILD, pickle.NONE),
+    *(pickle.EMPTY_DICT, pickle.SETITEM, pickle.SETITEMS, pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS),
+    *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.NEWTRUE, pickle.NEWFALSE),
+    *(pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.BINSTRING, pickle.SHORT_BINSTRING),
+    *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET),
+)
+
+
 @final
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The unpickler written in Python, whose table of opcodes can be cut down."""
+
+    dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES}
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, which no CIFAR batch needs")

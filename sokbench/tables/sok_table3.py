@@ -28,8 +28,8 @@ _WORDS = {
 _NOTES = (
     "Percent of all inputs, with the Wilson 95% interval. Attacks and clean accuracy: accuracy that remains, an upper "
     "bound of every certified accuracy.",
-    "Marks: inputs that ended otherwise, t timeout, m out of memory, c crashed, s skipped, u unsupported; p, of how "
-    "many inputs there are rows yet.",
+    "Marks: inputs that ended otherwise, t timeout, m out of memory, c crashed, s skipped, u unsupported; "
+    "p10/50: there are rows for 10 of the 50 inputs that others were given, and the share is of those.",
 )
 _PUBLISHED = (
     "In round brackets: printed by the SoK for the same data set, norm, radius, architecture and training, for weights "

@@ -160,8 +160,11 @@ def test_a_strangers_pickle_runs_nothing(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     for protocol in (0, 2, 5):
         (tmp_path / "b").write_bytes(pickle.dumps({b"data": _Strangers(mark), b"labels": []}, protocol))
-        with pytest.raises(InvalidInput, match="which no CIFAR batch needs"):
+        with pytest.raises(InvalidInput, match="is not a CIFAR-10 batch"):
             read_batch(tmp_path / "b")
+    (tmp_path / "asks").write_bytes(b"\x80\x02cos\nsystem\nU\x04true\x85R.")
+    with pytest.raises(InvalidInput, match=r"it asks for os\.system, which no CIFAR batch needs"):
+        read_batch(tmp_path / "asks")
     assert not mark.exists()
     pickle.loads((tmp_path / "b").read_bytes())  # the same bytes are dangerous elsewhere
     assert mark.exists()
@@ -175,16 +178,36 @@ def test_a_strangers_pickle_runs_nothing(tmp_path: Path) -> None:
         batch_bytes(some_pixels(2), [1, 2])[:-50],
         batch_bytes(some_pixels(2), [1]),
         batch_bytes(some_pixels(2), [1, 2], dtype=b"O8"),
+        b"\x80\x05\x96" + b"\xff" * 6 + b"\0\0.",
+        b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".",
         pickle.dumps({b"labels": [1]}),
         pickle.dumps([1, 2]),
         pickle.dumps({b"data": "x", b"labels": [1]}),
     ],
-    ids=["empty", "header", "truncated", "labels", "objects", "no data", "list", "no array"],
+    ids=[
+        "empty",
+        "header",
+        "truncated",
+        "labels",
+        "objects",
+        "huge memo",
+        "huge array",
+        "deep",
+        "no data",
+        "list",
+        "no array",
+    ],
 )
 def test_broken_batches_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b").write_bytes(content)
     with pytest.raises(InvalidInput):
         read_batch(tmp_path / "b")
+
+
+def test_a_number_in_a_batch_reserves_no_memory(tmp_path: Path) -> None:
+    # the unpickler in C would reserve 64 GB for this memo entry
+    (tmp_path / "b").write_bytes(batch_bytes(some_pixels(2), [1, 2])[:-1] + b"r\xff\xff\xff\xff.")
+    assert read_batch(tmp_path / "b")[1].tolist() == [1, 2]
 
 
 def archive_of(folder: Path, path: Path) -> None:
