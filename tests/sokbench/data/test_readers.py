@@ -190,7 +190,6 @@ def test_a_strangers_pickle_runs_nothing(tmp_path: Path) -> None:
         "truncated",
         "labels",
         "objects",
-        "huge memo",
         "huge array",
         "deep",
         "no data",
