@@ -154,7 +154,7 @@ def _relu(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any])
 
 def _reshape(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
     x, sizes = args
-    if sizes[0] not in (_BATCH, -1):
+    if len(sizes) < 2 or sizes[0] not in (_BATCH, -1):
         raise Unsupported(f"reshape at {where} to {tuple(sizes)} mixes the batch dimension with others")
     return builder.add(Reshape(_inferred(builder.shape(x.index), sizes[1:])), (x.index,), where)
 

@@ -96,7 +96,8 @@ def _pairwise(graph: Graph, norm: str) -> Tensor:
     # weights that are roundings away from the network's own: |W_i| + |W_j| bounds what a difference may have lost
     lost = gamma(count + 8) * torch.linalg.vector_norm(rows.abs()[:, None] + rows.abs()[None], ord=1, dim=2)
     dual: Tensor = torch.linalg.vector_norm(differences, ord=_DUAL[norm], dim=2)
-    return (dual + lost) * (lipschitz(graph, source, norm) * (1.0 + gamma(count + 8)))
+    constants: Tensor = (dual + lost) * (lipschitz(graph, source, norm) * (1.0 + gamma(count + 8)))
+    return constants
 
 
 def lipschitz(graph: Graph, index: int, norm: str) -> float:
