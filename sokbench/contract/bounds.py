@@ -17,6 +17,7 @@ from torch import Tensor
 from ..core.errors import Unsupported
 from ..core.method import BoundingVerifier
 from ..core.problem import NORMS, Ball, parse_norm
+from ..core.registry import build
 from .cases import RADII, Case, case, cases, searched, within_budget
 from .networks import ORDINARY, with_permuted_classes
 
@@ -125,6 +126,27 @@ def batch_equals_single(method: BoundingVerifier) -> list[str]:
                 f"on {item.name}, input {row}, class {column}: {float(together[row, column]):.6g} in a batch of "
                 f"{len(item.x)}, {float(alone[row, column]):.6g} alone"
             )
+    return failures
+
+
+def margins_keep_their_rank(method: BoundingVerifier) -> list[str]:
+    """Where info.tighter_than names another method, the margins are never below that one's."""
+    failures = []
+    for slug in method.info.tighter_than:
+        looser = build(slug, ("verifier",), {})
+        if not isinstance(looser, BoundingVerifier):
+            failures.append(f"info.tighter_than names {slug}, which gives no margins to compare with")
+            continue
+        norms = [norm for norm in method.info.norms if norm in looser.info.norms]
+        for item, low in _bounded(method, cases(norms)):
+            other = looser.margins(item.network, item.x.clone(), item.labels.clone(), item.ball)
+            shortfall = _others(other - low, item)
+            allowed = AGREEMENT * (1 + other.abs().nan_to_num(posinf=0.0, neginf=0.0))
+            for row, column in (shortfall > allowed).nonzero().tolist():
+                failures.append(
+                    f"on {item.name}, input {row}, class {column}: {float(low[row, column]):.6g}, but {slug}, which "
+                    f"info.tighter_than names, proves {float(other[row, column]):.6g}"
+                )
     return failures
 
 

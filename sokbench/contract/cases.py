@@ -30,7 +30,7 @@ RADII: Final = {
 EXHAUSTIBLE: Final = ("mlp", "edge", "deep")
 """Networks small enough for exhaustion of their linear pieces, with the norms linf and l1."""
 
-BUDGET_SECONDS: Final = 1.2
+BUDGET_SECONDS: Final = 0.8
 AT_LEAST: Final = 3
 """The budget rule, the same for every method and check: a check goes through its cases in their fixed order, the most
 telling first, until `BUDGET_SECONDS` are spent, but at least through `AT_LEAST` of them. So a bound that takes

@@ -38,6 +38,7 @@ CHECKS: Final = (
     Check("monotone", "margins fall as the ball grows", BoundingVerifier, bounds.margins_fall_with_the_radius),
     Check("order", "the order of classes is no matter", BoundingVerifier, bounds.margins_follow_the_class_order),
     Check("batch", "a batch gives the bounds of its inputs", BoundingVerifier, bounds.batch_equals_single),
+    Check("rank", "is as tight as it says beside others", BoundingVerifier, bounds.margins_keep_their_rank),
     Check(
         "norms",
         "margins refuses balls of other norms",

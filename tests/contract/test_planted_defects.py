@@ -228,6 +228,11 @@ def test_a_planted_defect_is_caught(margins: Margins, name: str, words: str, mon
     assert any(words in failure for failure in failures), failures
 
 
+def test_a_false_claim_of_tightness_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PlantedBounds, "info", replace(PlantedBounds.info, tighter_than=("crown",)))
+    assert any("which info.tighter_than names, proves" in text for text in failures_of("rank", PlantedBounds()))
+
+
 class PlantedDecision(CompleteVerifier):
     """Says the same of every problem."""
 
