@@ -156,7 +156,7 @@ def test_rows_of_a_newer_schema_are_refused(workshop: Workshop):
     workshop.run(suite)
     (path,) = workshop.results.glob("tiny/*/rows.jsonl")
     path.write_bytes(path.read_bytes().replace(b'{"key"', b'{"schema":2,"key"', 1))
-    with pytest.raises(InvalidInput, match="newer sokbench .schema 2, this one reads 1.; update sokbench"):
+    with pytest.raises(InvalidInput, match=r"newer sokbench .schema 2, this one reads 1.; update sokbench"):
         workshop.plan(suite)
 
 
@@ -169,14 +169,14 @@ def test_a_read_only_directory_is_one_clear_line(workshop: Workshop, monkeypatch
         return real(path, flags, *mode)
 
     monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(InvalidInput, match="cannot write results to .*Permission denied"):
+    with pytest.raises(InvalidInput, match=r"cannot write results to .*Permission denied"):
         run(plan, progress=Watch(), command=["sokbench"])
 
 
 def test_results_under_a_file_are_one_clear_line(workshop: Workshop):
     suite = one_suite(workshop)
     workshop.results.write_text("not a directory")
-    with pytest.raises(InvalidInput, match="cannot write results to .*Not a directory"):
+    with pytest.raises(InvalidInput, match=r"cannot write results to .*Not a directory"):
         workshop.run(suite)
 
 

@@ -17,7 +17,7 @@ from sokbench.runner.recording import Stamp
 from sokbench.runner.session import Session
 from sokbench.runner.workers import Zygote
 
-METHOD = '''
+METHOD = """
 from __future__ import annotations
 
 import os, signal, subprocess, sys, time
@@ -43,7 +43,7 @@ class Under_Test(CompleteVerifier):
         index = int(problem.x.sum() * 1e3)
 {body}
         return Outcome(Verdict.UNKNOWN, margin=-1.0)
-'''
+"""
 
 NETWORK = '''
 def pixels():
