@@ -98,7 +98,7 @@ def _file(name: str, chosen: Recipe, dataset: Any, module: nn.Sequential, curve:
         test_sha256=dataset.test.sha256,
         measurements=tuple(measure(network, chosen.objective, _EPSILON[chosen.dataset], images, labels)),
         seconds=round(sum(epoch.seconds for epoch in curve), 1),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
     )
     # the card goes last: a model without one does not exist
     _write(cards.file_of(name, ".safetensors", out), weights)

@@ -11,15 +11,19 @@ import msgspec
 from msgspec.structs import replace
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """A part of a recipe; `kind` in its JSON form is the name of the class."""
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a recipe."""
 
 
-class Clean(_Part, frozen=True, tag="clean"):
+class _Kind(_Part, frozen=True, tag_field="kind"):
+    """A part of which there are several kinds, told apart in the JSON form by the field `kind`."""
+
+
+class Clean(_Kind, frozen=True, tag="clean"):
     """Cross entropy on the images as they are."""
 
 
-class Adversarial(_Part, frozen=True, tag="adversarial"):
+class Adversarial(_Kind, frozen=True, tag="adversarial"):
     """Cross entropy on l_inf PGD examples only (Madry et al., ICLR 2018), started from the image itself.
 
     epsilon grows linearly from 0 over the first `warmup` epochs; relative_step is the step length over epsilon.
@@ -31,7 +35,7 @@ class Adversarial(_Part, frozen=True, tag="adversarial"):
     warmup: float
 
 
-class CrownIbp(_Part, frozen=True, tag="crown_ibp"):
+class CrownIbp(_Kind, frozen=True, tag="crown_ibp"):
     """CROWN-IBP (Zhang et al., Towards Stable and Efficient Training of Verifiably Robust Neural Networks, ICLR 2020).
 
     Loss: kappa * CE(f(x)) + (1 - kappa) * CE(-m), m = (1 - beta) * IBP + beta * CROWN-IBP lower bounds of the margins
@@ -46,7 +50,7 @@ class CrownIbp(_Part, frozen=True, tag="crown_ibp"):
     final_beta: float
 
 
-class Gaussian(_Part, frozen=True, tag="gaussian"):
+class Gaussian(_Kind, frozen=True, tag="gaussian"):
     """Cross entropy on images with Gaussian noise, one draw per image and epoch (Cohen et al., ICML 2019)."""
 
     sigma: float
@@ -55,13 +59,13 @@ class Gaussian(_Part, frozen=True, tag="gaussian"):
 Objective = Clean | Adversarial | CrownIbp | Gaussian
 
 
-class Sgd(_Part, frozen=True, tag="sgd"):
+class Sgd(_Kind, frozen=True, tag="sgd"):
     learning_rate: float
     momentum: float
     weight_decay: float
 
 
-class Adam(_Part, frozen=True, tag="adam"):
+class Adam(_Kind, frozen=True, tag="adam"):
     learning_rate: float
 
 
