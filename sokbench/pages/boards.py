@@ -1,0 +1,155 @@
+"""Rankings of measured cells: one board per suite and setting, and the facts about models beside it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..core.method import FAMILIES
+from ..scores import Bounds, Share, bounds, certified_accuracy
+from .cells import Cell, Setting, family_of, kind_of
+from .names import model_parts
+
+BUDGETS = (1.0, 10.0, 60.0)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model on a board's inputs, whichever method found it out."""
+
+    model: str
+    architecture: str
+    training: str
+    inputs: int
+    bounds: Bounds
+
+    @property
+    def clean(self) -> Share | None:
+        return self.bounds.clean
+
+    @property
+    def attacked(self) -> Share | None:
+        return self.bounds.attacked
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contender on one model. `rank` is None for what is not ranked: attacks, unsupported, contradicted ones."""
+
+    cell: Cell
+    facts: ModelFacts
+    family: str
+    certified: Share
+    rank: int | None
+    best: bool
+    conflict: bool
+    stale: bool
+
+    @property
+    def partial(self) -> bool:
+        return len(self.cell.rows) < self.facts.inputs
+
+    @property
+    def gap(self) -> float | None:
+        return self.facts.bounds.gap(self.certified)
+
+
+@dataclass(frozen=True)
+class Board:
+    """All entries of one suite in one setting; `entries` are ranked first, then the rest."""
+
+    suite: str
+    setting: Setting
+    entries: tuple[Entry, ...]
+    models: tuple[ModelFacts, ...]
+
+    @property
+    def ranked(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.rank is not None]
+
+    @property
+    def methods(self) -> list[str]:
+        return sorted({entry.cell.contender.method for entry in self.entries}, key=method_order)
+
+    def of_model(self, model: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.cell.model == model]
+
+    def best_within(self, model: str, seconds: float) -> tuple[list[Entry], Share] | None:
+        """The ranked entries that verified most inputs of `model` within a budget per input, and how many."""
+        found = [(entry.cell.verified_within(seconds), entry) for entry in self.of_model(model) if entry.rank]
+        most = max((k for k, _ in found), default=0)
+        if most == 0:
+            return None
+        best = [entry for k, entry in found if k == most]
+        best.sort(key=lambda entry: entry.cell.seconds or 0.0)
+        return best, Share(most, best[0].certified.n)
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """Methods by family, in the order of the taxonomy."""
+    family = family_of(method)
+    return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), method)
+
+
+def boards(cells: Sequence[Cell], conflicts: Mapping[tuple[str, str], int], stale: Mapping[str, str]) -> list[Board]:
+    """Boards of all "verify" cells. conflicts: count by (suite, method); stale: today's code version by method."""
+    grouped: dict[tuple[str, Setting], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.task == "verify":
+            grouped[cell.suite, cell.setting].append(cell)
+    return [_board(suite, setting, found, conflicts, stale) for (suite, setting), found in grouped.items()]
+
+
+def _board(
+    suite: str,
+    setting: Setting,
+    cells: Sequence[Cell],
+    conflicts: Mapping[tuple[str, str], int],
+    stale: Mapping[str, str],
+) -> Board:
+    by_model: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        by_model[cell.model].append(cell)
+    facts = {model: _facts(model, found) for model, found in by_model.items()}
+    best = {model: _best(found) for model, found in by_model.items()}
+    entries = []
+    for cell in sorted(cells, key=_rank_order):
+        contradicted = conflicts.get((suite, cell.contender.method), 0) > 0
+        certified = certified_accuracy(cell.rows)
+        ranked = _is_ranked(cell) and not contradicted
+        ahead = sum(e.rank is not None and e.certified.value > certified.value for e in entries)
+        rank = ahead + 1 if ranked else None
+        old = any(stale.get(row.method, row.method_version) != row.method_version for row in cell.rows)
+        top = ranked and cell in best[cell.model]
+        family = family_of(cell.contender.method)
+        entries.append(Entry(cell, facts[cell.model], family, certified, rank, top, contradicted, old))
+    entries.sort(key=lambda entry: entry.rank is None)
+    return Board(suite, setting, tuple(entries), tuple(facts[model] for model in sorted(facts)))
+
+
+def _is_ranked(cell: Cell) -> bool:
+    return kind_of(cell.contender.method) == "verifier" and not cell.unsupported
+
+
+def _rank_order(cell: Cell) -> tuple[float, float, str]:
+    share = cell.verified / len(cell.rows)
+    return (-share, cell.seconds if cell.seconds is not None else float("inf"), cell.model)
+
+
+def _best(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells whose interval overlaps that of the best; none where that does not tell anybody apart."""
+    shares = [(cell, certified_accuracy(cell.rows)) for cell in cells if _is_ranked(cell)]
+    if len(shares) < 2:
+        return []
+    leader = max((share for _, share in shares), key=lambda share: share.value)
+    top = [cell for cell, share in shares if share.overlaps(leader)]
+    return top if len(top) < len(shares) else []
+
+
+def _facts(model: str, cells: Sequence[Cell]) -> ModelFacts:
+    architecture, training = model_parts(model)
+    rows = [row for cell in cells for row in cell.rows]
+    attacks = {cell.contender.method for cell in cells if family_of(cell.contender.method) == "attack"}
+    inputs = len({row.index for row in rows})
+    return ModelFacts(model, architecture, training, inputs, bounds(rows, attacks))

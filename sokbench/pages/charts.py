@@ -1,0 +1,175 @@
+"""The charts of the pages: time against certified accuracy, records over the years, certified share over radius."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from .. import leaderboard
+from ..core.method import FAMILIES
+from ..published import Record
+from ..scores import certified
+from .boards import Board, Entry, ModelFacts
+from .names import percent_text, seconds_text
+from .paths import inputs_path
+from .radii import RadiusBoard
+from .svg import MARKERS, Chart, chart, decades, facet_attributes, marker_path
+
+PERCENT_TICKS = [(0.0, "0"), (25.0, "25"), (50.0, "50"), (75.0, "75"), (100.0, "100")]
+_VERIFIER_FAMILIES = [family for family in FAMILIES if family not in ("baseline", "attack")]
+
+
+def family_marker(family: str) -> tuple[str, str]:
+    """(marker, style class) of a family; shape and colour both tell families apart."""
+    if family not in _VERIFIER_FAMILIES:
+        return "circle", "fam-x"
+    place = _VERIFIER_FAMILIES.index(family)
+    return MARKERS[place % len(MARKERS)], f"fam-{place}"
+
+
+def marker_icon(family: str) -> Markup:
+    """The marker of a family as a small picture for legends."""
+    marker, css = family_marker(family)
+    path = Markup('<path class="{}" d="{}"/>').format(css, marker_path(marker, 7, 7))
+    return Markup('<svg class="icon" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(path)
+
+
+def time_accuracy(board: Board, facts: ModelFacts, links: dict[int, str]) -> Markup:
+    """Certified accuracy against seconds per input of every ranked method on one model, with the Pareto front."""
+    entries = [entry for entry in board.of_model(facts.model) if entry.rank is not None and entry.cell.seconds]
+    if not entries:
+        return Markup("")
+    seconds = [max(entry.cell.seconds or 0.0, 1e-4) for entry in entries]
+    low, high = decades(min(seconds), max(seconds))
+    drawn = chart((low, high), (0, 100), f"Certified accuracy against time on {facts.model}", log="x")
+    drawn.axes(_time_ticks(low, high), PERCENT_TICKS, "time per input", "certified, %")
+    if facts.attacked is not None:
+        _ceiling(drawn, low, high, 100 * facts.attacked.value, "attack bound")
+    front = pareto(entries)
+    steps = [(entry.cell.seconds or 0.0, 100 * entry.certified.value) for entry in front]
+    if steps:
+        drawn.line([*steps, (high, steps[-1][1])], "front", step=True)
+    for entry in sorted(entries, key=lambda e: e in front):
+        share, at = entry.certified, max(entry.cell.seconds or 0.0, 1e-4)
+        marker, css = family_marker(entry.family)
+        name = entry.cell.contender.label
+        tip = (
+            f"{name}: {percent_text(share.value)} % [{percent_text(share.low)}, {percent_text(share.high)}] "
+            f"of {share.n}, {seconds_text(at)} per input"
+        )
+        drawn.interval(at, 100 * share.low, 100 * share.high, "ci")
+        facets = facet_attributes(family=entry.family, model=facts.model, method=entry.cell.contender.method)
+        drawn.mark(
+            at, 100 * share.value, marker, css + (" onfront" if entry in front else ""), tip, links[id(entry)], facets
+        )
+    for entry in front:
+        drawn.label(max(entry.cell.seconds or 0.0, 1e-4), 100 * entry.certified.value, entry.cell.contender.method)
+    return drawn.render()
+
+
+def radius_curves(board: RadiusBoard) -> Markup:
+    """Certified share over the radius, one curve per cell (the first eight; the table has all)."""
+    largest = max((row.certified_radius or 0.0 for curve in board.curves for row in curve.cell.rows), default=0.0)
+    if largest <= 0:
+        return Markup("")
+    drawn = chart((0.0, largest), (0, 100), f"Certified accuracy over the radius: {board.text}", width=760, height=320)
+    drawn.axes([(radius, f"{radius:g}") for radius in board.radii], PERCENT_TICKS, "radius", "certified, %")
+    for place, curve in enumerate(board.curves[:8]):
+        found = sorted(row.certified_radius or 0.0 for row in curve.cell.rows if certified(row, 0.0))
+        points, remaining, total = [(0.0, 100 * len(found) / len(curve.cell.rows))], len(found), len(curve.cell.rows)
+        for radius in found:
+            remaining -= 1
+            points.append((radius, 100 * remaining / total))
+        drawn.line(points, f"curve c{place}", step=True)
+        middle = points[len(points) // 2]
+        marker = MARKERS[place % len(MARKERS)]
+        label = f"{curve.cell.contender.label} on {curve.cell.model}"
+        tip = f"{label}: average radius {curve.average.over_all:.3g}"
+        drawn.mark(*middle, marker, f"fam-{place + 1}", tip, "../" + inputs_path(curve.cell))
+        drawn.label(*middle, label)
+    return drawn.render()
+
+
+def pareto(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that no faster entry matches in certified accuracy, fastest first."""
+    front: list[Entry] = []
+    for entry in sorted(entries, key=lambda e: (e.cell.seconds or 0.0, -e.certified.value)):
+        if entry.certified.k > 0 and (not front or entry.certified.value > front[-1].certified.value):
+            front.append(entry)
+    return front
+
+
+def trend(records: Sequence[Record], title: str, anchors: dict[int, str]) -> Markup:
+    """Certified accuracy of records over time, with the best so far of deterministic and probabilistic guarantees."""
+    groups = [leaderboard.trend(r for r in records if r.probabilistic is kind) for kind in (False, True)]
+    points = [point for group in groups for point in group]
+    if len(points) < 2:
+        return Markup("")
+    first, last = int(min(point.year for point in points)), int(max(point.year for point in points)) + 1
+    values = [point.record.certified_accuracy for point in points]
+    low, high = _percent_range(min(values), max(values))
+    drawn = chart((first, max(last, first + 1)), (low, high), title, width=760, height=320)
+    step = 1 if last - first <= 12 else 2
+    years = [(float(year), str(year)) for year in range(first, last + 1, step)]
+    drawn.axes(years, _percent_ticks(low, high), "year", "certified, %")
+    for group, css in zip(groups, ("front", "front probabilistic"), strict=True):
+        best = [(point.year, point.record.certified_accuracy) for point in group if point.leads]
+        if best:
+            drawn.line([*best, (float(last), best[-1][1])], css, step=True)
+    for point in points:
+        record = point.record
+        marker, css = record_marker(record)
+        tip = f"{record.method or record.title}: {record.certified_accuracy:g} %, {record.venue or point.date}"
+        place = (point.year, record.certified_accuracy)
+        drawn.mark(*place, marker, css, tip, anchors.get(id(record), ""), record_facets(record))
+    for point in sorted((point for point in points if point.leads), key=lambda point: -point.year):
+        if point.record.method and len(point.record.method) <= 28:
+            drawn.label(point.year, point.record.certified_accuracy, point.record.method)
+    return drawn.render()
+
+
+def record_marker(record: Record) -> tuple[str, str]:
+    """Deterministic guarantees are circles, probabilistic ones diamonds; measured ones are filled by the accent."""
+    css = "rec-measured" if record.origin == "measured" else "rec-published"
+    if record.certainty != "high":
+        css += " unconfirmed"
+    return ("diamond" if record.probabilistic else "circle"), css
+
+
+def record_facets(record: Record) -> Markup:
+    return facet_attributes(
+        guarantee="probabilistic" if record.probabilistic else "deterministic",
+        origin=record.origin,
+        certainty="confirmed" if record.certainty == "high" else "unconfirmed",
+    )
+
+
+def _ceiling(drawn: Chart, low: float, high: float, value: float, text: str) -> None:
+    drawn.line([(low, value), (high, value)], "ceiling")
+    drawn.label(low, min(value, 99.0), text, "label ceilingname")
+
+
+def _time_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    names = {0.0001: "0.1 ms", 0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", 100: "100 s"}
+    ticks, value = [], low
+    while value <= high * 1.001:
+        ticks.append((value, names.get(float(f"{value:.1g}"), f"{value:.0e} s")))
+        value *= 10
+    return ticks if len(ticks) <= 5 else ticks[::2]
+
+
+def _percent_range(low: float, high: float) -> tuple[float, float]:
+    step = _percent_step(low, high)
+    return max(0.0, step * (low // step)), min(100.0, step * (high // step + 1))
+
+
+def _percent_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    step = _percent_step(low, high)
+    count = round((high - low) / step)
+    return [(low + k * step, f"{low + k * step:g}") for k in range(count + 1) if low + k * step <= high + 1e-9]
+
+
+def _percent_step(low: float, high: float) -> float:
+    span = max(high - low, 1e-9)
+    return next((step for step in (0.5, 1.0, 2.0, 5.0, 10.0) if span / step <= 6), 20.0)

@@ -1,0 +1,80 @@
+"""Cells whose answer is a radius: bisection by deterministic methods, and certificates of randomized smoothing.
+
+They share a layout and never a ranking: a certificate holds with a stated confidence, for another classifier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..scores import AverageRadius, Share, average_certified_radius, radius_curve
+from .cells import Cell
+from .names import norm_text, slug
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One cell with its certified share at every radius of the board, and its average radius."""
+
+    cell: Cell
+    shares: tuple[Share, ...]
+    average: AverageRadius
+
+    @property
+    def alpha(self) -> float | None:
+        return self.cell.rows[0].alpha
+
+
+@dataclass(frozen=True)
+class RadiusBoard:
+    """All curves of one (suite, task, data set, norm), largest average radius first."""
+
+    suite: str
+    task: str
+    dataset: str
+    norm: str
+    radii: tuple[float, ...]
+    curves: tuple[Curve, ...]
+
+    @property
+    def probabilistic(self) -> bool:
+        return self.task == "certify"
+
+    @property
+    def path(self) -> str:
+        return f"radii/{slug(self.suite)}.{slug(self.dataset)}-{self.norm}-{self.task}.html"
+
+    @property
+    def text(self) -> str:
+        return f"{self.dataset}, {norm_text(self.norm)}"
+
+
+def radius_boards(cells: Sequence[Cell]) -> list[RadiusBoard]:
+    grouped: dict[tuple[str, str, str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.task in ("radius", "certify"):
+            grouped[cell.suite, cell.task, cell.setting.dataset, cell.setting.norm].append(cell)
+    return [_board(key, found) for key, found in grouped.items()]
+
+
+def _board(key: tuple[str, str, str, str], cells: Sequence[Cell]) -> RadiusBoard:
+    largest = max((row.certified_radius or 0.0 for cell in cells for row in cell.rows), default=0.0)
+    radii = _steps(largest)
+    curves = [
+        Curve(cell, tuple(share for _, share in radius_curve(cell.rows, radii)), average_certified_radius(cell.rows))
+        for cell in cells
+    ]
+    curves.sort(key=lambda curve: (-curve.average.over_all, curve.cell.model, curve.cell.contender))
+    return RadiusBoard(*key, radii, tuple(curves))
+
+
+def _steps(largest: float) -> tuple[float, ...]:
+    """0 and up to seven round steps that cover most of [0, largest]."""
+    if largest <= 0:
+        return (0.0,)
+    scale = 10.0 ** math.floor(math.log10(largest))
+    step = next((m * scale for m in (0.1, 0.2, 0.25, 0.5, 1.0) if largest / (m * scale) <= 7.5), 2 * scale)
+    return tuple(round(k * step, 10) for k in range(math.floor(largest / step) + 1))

@@ -1,0 +1,81 @@
+"""Everything the pages show, gathered once: rows as cells and boards, published records, runs, conflicts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import journal, leaderboard
+from ..core.fingerprint import fingerprint
+from ..core.registry import catalog
+from ..published import Record
+from ..rows import Row, Run
+from .boards import Board, boards
+from .cells import Cell, gather
+from .ladders import Ladder, ladders
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Two answers that cannot both be true, in words, with the rows behind them."""
+
+    suite: str
+    method: str
+    text: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """rows: newest per key, by suite; today: version of each method's code as it is now."""
+
+    rows: Mapping[str, Sequence[Row]]
+    runs: Mapping[str, Sequence[Run]]
+    records: Sequence[Record]
+    conflicts: Sequence[Conflict]
+    today: Mapping[str, str]
+    cells: Sequence[Cell]
+    boards: Sequence[Board]
+    ladders: Sequence[Ladder]
+
+    def groups(self) -> dict[tuple[str, str, str], list[Cell]]:
+        """Cells by (suite, data set, model)."""
+        grouped: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            grouped[cell.suite, cell.setting.dataset, cell.model].append(cell)
+        return dict(grouped)
+
+
+def recorded_suites(results: Path) -> list[str]:
+    """Suites that have recorded rows, by name."""
+    return sorted({path.parent.parent.name for path in results.glob(f"*/*/{journal.ROWS}")})
+
+
+def read(results: Path, suites: Sequence[str] | None, progress: Progress) -> View:
+    """Read recorded rows and published records. Raises `InvalidInput` as `journal.read_rows` does."""
+    rows = {}
+    for suite in recorded_suites(results) if suites is None else suites:
+        progress(f"reading {suite}")
+        rows[suite] = journal.read_rows(results, suite)
+    runs = {suite: journal.read_runs(results, suite) for suite in rows}
+    return view_of(rows, runs, leaderboard.load(), [])
+
+
+def view_of(
+    rows: Mapping[str, Sequence[Row]],
+    runs: Mapping[str, Sequence[Run]],
+    records: Sequence[Record],
+    conflicts: Sequence[Conflict],
+) -> View:
+    """The view of given rows, runs, records and conflicts."""
+    everything = [row for found in rows.values() for row in found]
+    cells = gather(everything)
+    used = {row.method for row in everything}
+    today = {slug: fingerprint(entry) for slug, entry in catalog().items() if slug in used}
+    counted = Counter((conflict.suite, conflict.method) for conflict in conflicts)
+    found = boards(cells, counted, today)
+    return View(rows, runs, records, conflicts, today, cells, found, ladders(records, found))
