@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save
 from torch import nn
@@ -68,7 +69,9 @@ def _train_with_bar(
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    with Progress(*columns, transient=True) as bar:
+    console = Console()
+    console.print(f"training {name}: {chosen.epochs} epochs, checkpoints in {checkpoints}", highlight=False)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=chosen.epochs, figures="")
 
         def on_epoch(epoch: Epoch) -> None:
