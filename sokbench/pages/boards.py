@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.method import FAMILIES
+from ..measured.cells import Cell, Setting, family_of, kind_of
+from ..measured.names import model_parts
 from ..scores import Bounds, Share, bounds, certified_accuracy
-from .cells import Cell, Setting, family_of, kind_of
-from .names import model_parts
 
 BUDGETS = (1.0, 10.0, 60.0)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import InvalidInput
+from ..measured.cells import family_of, kind_of
+from ..measured.names import slug
 from . import contribute, leaderboard_pages, method_pages, overview, ranking_pages, run_pages, table_pages, viewer_pages
-from .cells import family_of, kind_of
 from .images import Pictures, class_names, open_sources
-from .names import slug
 from .paths import run_path
 from .render import Renderer
 from .shards import shard_name, write_images, write_model, write_shard

@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from .. import leaderboard
 from ..core.method import FAMILIES
+from ..measured.names import percent_text, seconds_text
 from ..published import Record
 from ..scores import certified
 from .boards import Board, Entry, ModelFacts
-from .names import percent_text, seconds_text
 from .paths import inputs_path
 from .radii import RadiusBoard
 from .svg import MARKERS, Chart, chart, decades, facet_attributes, marker_path

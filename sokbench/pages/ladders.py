@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from .. import leaderboard
 from ..core.registry import catalog
+from ..measured.names import dataset_key, norm_text, radius_text, setting_slug
 from ..published import Record
 from .boards import Board, Entry
-from .names import dataset_key, norm_text, radius_text, setting_slug
 
 
 @dataclass(frozen=True)

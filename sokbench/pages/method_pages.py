@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ..core.method import FAMILIES, MethodInfo
 from ..core.registry import Entry as Method
 from ..core.registry import catalog
+from ..measured.cells import Cell
 from .boards import Entry
-from .cells import Cell
 from .paths import method_path
 from .render import Renderer
 from .view import View

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
+from ..measured.cells import Cell
+from ..measured.names import slug
 from .boards import Board
-from .cells import Cell
 from .ladders import Ladder
-from .names import slug
 
 
 def board_path(board: Board) -> str:

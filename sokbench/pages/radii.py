@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..measured.cells import Cell
+from ..measured.names import norm_text, slug
 from ..scores import AverageRadius, Share, average_certified_radius, radius_curve
-from .cells import Cell
-from .names import norm_text, slug
 
 
 @dataclass(frozen=True)

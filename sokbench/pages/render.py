@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, final
 from markupsafe import Markup
 
 from ..core.registry import ROOT
-from . import names
+from ..measured import names
+from ..measured.status import STATUSES
 from .charts import marker_icon
 from .paths import inputs_path, method_path
-from .status import STATUSES
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
+from ..measured.cells import Cell
+from ..measured.names import slug
+from ..measured.status import CODES
 from ..rows import Row
-from .cells import Cell
 from .images import Pictures, png
-from .names import slug
-from .status import CODES
 
 BUCKET = 25
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from ..measured.cells import Cell, Contender, family_of, kind_of
 from ..scores import Share
 from .boards import Board, Entry, method_order
-from .cells import Cell, Contender, family_of, kind_of
 from .paths import board_path, table_path
 from .render import Renderer
 from .view import View

@@ -10,10 +10,10 @@ from pathlib import Path
 from .. import journal, leaderboard
 from ..core.fingerprint import fingerprint
 from ..core.registry import catalog
+from ..measured.cells import Cell, gather, recorded_suites
 from ..published import Record
 from ..rows import Row, Run
 from .boards import Board, boards
-from .cells import Cell, gather
 from .ladders import Ladder, ladders
 
 Progress = Callable[[str], None]
@@ -48,11 +48,6 @@ class View:
         for cell in self.cells:
             grouped[cell.suite, cell.setting.dataset, cell.model].append(cell)
         return dict(grouped)
-
-
-def recorded_suites(results: Path) -> list[str]:
-    """Suites that have recorded rows, by name."""
-    return sorted({path.parent.parent.name for path in results.glob(f"*/*/{journal.ROWS}")})
 
 
 def read(results: Path, suites: Sequence[str] | None, progress: Progress) -> View:

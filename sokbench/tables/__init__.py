@@ -76,8 +76,7 @@ def _measured(name: str, results_dir: Path, suites: Sequence[str] | None) -> lis
     from importlib import import_module
 
     from .. import journal
-    from ..pages.cells import gather
-    from ..pages.view import recorded_suites
+    from ..measured.cells import gather, recorded_suites
 
     found: list[Table] = []
     for suite in recorded_suites(results_dir) if suites is None else suites:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..core.method import FAMILIES
 from ..core.registry import catalog
-from ..pages.cells import Cell as Measured
-from ..pages.cells import Contender, Setting, family_of, kind_of
-from ..pages.names import model_parts
+from ..measured.cells import Cell as Measured
+from ..measured.cells import Contender, Setting, family_of, kind_of
+from ..measured.names import model_parts
 from ..published_cells import Metric, architecture_order, published_value
 from .table import Cell, Column, Row, Table
 

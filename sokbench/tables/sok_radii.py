@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..pages.cells import Cell as Measured
+from ..measured.cells import Cell as Measured
 from ..scores import average_certified_radius
 from .grid import Group, groups, table
 from .table import Cell, Table

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..pages.cells import Cell as Measured
-from ..pages.cells import kind_of
-from ..pages.names import percent_text
+from ..measured.cells import Cell as Measured
+from ..measured.cells import kind_of
+from ..measured.names import percent_text
 from ..scores import Share
 from .grid import Group, groups, published_text, table
 from .table import Cell, Table

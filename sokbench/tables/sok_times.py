@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..pages.cells import Cell as Measured
+from ..measured.cells import Cell as Measured
 from ..scores import par2, times
 from .grid import Group, groups, published_text, table
 from .table import Cell, Table

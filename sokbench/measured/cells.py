@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from .. import journal
 from ..core.registry import catalog
 from ..rows import Row
 from ..scores import times
@@ -121,7 +123,7 @@ class Cell:
 
 
 def family_of(method: str) -> str:
-    """The place in the taxonomy of a recorded method; methods this checkout does not have keep a family of their own."""
+    """The place in the taxonomy of a recorded method; one that this checkout does not have gets a family of its own."""
     entry = catalog().get(method)
     return entry.info.family if entry else "not in this checkout"
 
@@ -137,6 +139,11 @@ def noise_text(noise: dict[str, Any] | None) -> str:
         return ""
     rest = " ".join(f"{key}={value:g}" for key, value in noise.items() if isinstance(value, (int, float)))
     return f"{noise.get('kind', 'noise')} {rest}".strip()
+
+
+def recorded_suites(results: Path) -> list[str]:
+    """Suites that have recorded rows, by name."""
+    return sorted({path.parent.parent.name for path in results.glob(f"*/*/{journal.ROWS}")})
 
 
 def gather(rows: Iterable[Row]) -> list[Cell]:
