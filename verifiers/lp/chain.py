@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from sokbench.core.deadline import OutOfTime
+from sokbench.core.errors import Unsupported
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.graph import graph_of
 from verifiers.graph.affine import AffineLayer, affine_relu_layers
@@ -16,6 +20,7 @@ from .safe_bound import Vector
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sokbench.core.deadline import Deadline
     from sokbench.core.network import Network
     from sokbench.core.problem import Ball
     from verifiers.graph import Graph
@@ -51,16 +56,29 @@ def chain_of(network: Network) -> list[AffineLayer]:
     return _CHAINS[graph]
 
 
-def instances(network: Network, x: Tensor, labels: Tensor, ball: Ball, plan: str = "crown") -> list[Instance]:
-    """An `Instance` for each image of `x` (B, *input_shape), with the bounds of `plan`."""
+def instances(
+    network: Network,
+    x: Tensor,
+    labels: Tensor,
+    ball: Ball,
+    deadline: Deadline,
+) -> list[Instance]:
+    """An `Instance` for each image of `x` (B, *input_shape), with CROWN's bounds.
+
+    Raises `Unsupported` for other norms and networks, and where bounds overflow float64; `OutOfTime` with the margins
+    that were proved until then.
+    """
     sets = [input_set(image, ball) for image in x]
     layers, graph = chain_of(network), graph_of(network)
-    bounds = [
-        (low.double().flatten(1).numpy(), up.double().flatten(1).numpy())
-        for low, up in preactivation_bounds(graph, x, ball, plan)
-    ]
-    margins = margin_bounds(graph, x, labels, ball, plan).double().numpy()
+    margins = margin_bounds(graph, x, labels, ball, "crown", deadline)
+    try:
+        bounds = preactivation_bounds(graph, x, ball, "crown", deadline)
+    except OutOfTime:
+        raise OutOfTime(margins) from None
+    intervals = [(low.flatten(1).numpy(), up.flatten(1).numpy()) for low, up in bounds]
+    if not all(np.isfinite(low).all() and np.isfinite(up).all() for low, up in intervals):
+        raise Unsupported("the pre-activation bounds overflow: a linear program needs finite ones")
     return [
-        Instance(layers, inputs, [(low[i], up[i]) for low, up in bounds], margins[i].copy(), int(labels[i]))
+        Instance(layers, inputs, [(low[i], up[i]) for low, up in intervals], margins[i].numpy().copy(), int(labels[i]))
         for i, inputs in enumerate(sets)
     ]

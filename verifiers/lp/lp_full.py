@@ -70,7 +70,7 @@ class LPFull(BoundingVerifier):
         from .chain import instances
         from .tighten import share
 
-        images = instances(network, x, labels, ball)
+        images = instances(network, x, labels, ball, deadline)
         finished = [_improve(image, share(deadline, 1 / (len(images) - i))) for i, image in enumerate(images)]
         best = torch.tensor(np.stack([image.margins for image in images]))
         if not all(finished):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from verifiers.graph.affine import AffineLayer
 
     from .program import TriangleProgram
-    from .solver import LinearSolver, Solution
+    from .solver import LinearSolver
 
 
 def bound_margins(
@@ -23,17 +23,19 @@ def bound_margins(
     label: int,
     margins: Vector,
     deadline: Deadline,
-) -> dict[int, Solution]:
+) -> dict[int, Vector]:
     """Raise `margins` (C,) in place to what the relaxation proves, the class with the least margin first.
 
-    last: the layer that gives the logits. Stops at the deadline, keeping what it has. Returns the solutions by class.
+    last: the layer that gives the logits. Stops at the deadline, keeping what it has. Returns, by class, the
+    relaxation's worst input (n,) as the solver sees it.
     """
-    solutions: dict[int, Solution] = {}
+    worst: dict[int, Vector] = {}
     for other in np.argsort(margins):
         if other == label:
             continue
         if deadline.expired():
             break
-        solutions[int(other)] = solution = solver.minimum(program.margin(last, label, int(other)), deadline)
+        solution = solver.minimum(program.margin(last, label, int(other)), deadline)
         margins[other] = max(margins[other], solution.bound)
-    return solutions
+        worst[int(other)] = solution.primal[: program.inputs.size]
+    return worst

@@ -133,12 +133,16 @@ class LinearSolver:
         primal = _sized(found.col_value, len(self._bounds.lower))
         least = self._dual_bound.minimum(objective.cost, self._bounds, dual, objective.cost_error)
         bound = math.nextafter(least + objective.offset, -math.inf)
-        if status is Status.INFEASIBLE:
-            _, has_ray, ray = self._highs.getDualRay()
-            # the ray's sign is the solver's convention: either one is a proof if it checks
-            if has_ray and any(self._dual_bound.refutes(self._bounds, sign * np.asarray(ray)) for sign in (1, -1)):
-                bound = math.inf
+        if status is Status.INFEASIBLE and self._proved_empty():
+            bound = math.inf
         return Solution(status, bound, primal, dual)
+
+    def _proved_empty(self) -> bool:
+        """Whether the solver's Farkas ray checks; its sign is the solver's convention, either one is a proof."""
+        _, exists, ray = self._highs.getDualRay()
+        if not exists or len(ray) != len(self._bounds.row_lower):
+            return False
+        return any(self._dual_bound.refutes(self._bounds, sign * np.asarray(ray)) for sign in (1.0, -1.0))
 
 
 def _sized(values: list[float], size: int) -> Vector:

@@ -1,0 +1,80 @@
+"""Counterexamples from points that a relaxation or a solver suggests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sokbench.core.evaluation import judge_witness
+from verifiers.attacks.descent import attacked_margins, descend
+from verifiers.attacks.geometry import project
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sokbench.core.deadline import Deadline
+    from sokbench.core.problem import Problem
+    from verifiers.graph.affine import AffineLayer
+    from verifiers.lp.safe_bound import Vector
+
+_NEAR = 1e-5
+_STEPS, _FIRST_STEP, _DECAY = 20, 0.5, 0.85
+
+
+class WitnessFinder:
+    """Judges suggested inputs of one problem. What it returns has the type of the problem's input, lies in the
+    ball and the box in that type, and is misclassified by the network in float64."""
+
+    def __init__(self, problem: Problem, layers: list[AffineLayer]) -> None:
+        self._problem = problem
+        self._layers = layers
+
+    def at(self, point: Vector) -> Tensor | None:
+        """A counterexample at `point` (n,), moved into the ball where it sticks out by rounding; None if none."""
+        if not np.isfinite(point).all() or not self._worth_judging(point):
+            return None
+        return self._judged(self._in_ball(point))
+
+    def attack(self, deadline: Deadline) -> Tensor | None:
+        """A counterexample found by a short descent towards every other class; None if none."""
+        problem = self._problem
+        x, labels = problem.x.float()[None], torch.tensor([problem.label])
+        restarts, sizes = problem.network.num_classes, self._step_sizes()
+        found, _ = attacked_margins(problem.network, x, labels, problem.ball, sizes, restarts, 0, deadline)
+        return self._judged(self._in_ball(found[0].double().numpy().ravel()))
+
+    def near(self, points: list[Vector], deadline: Deadline) -> Tensor | None:
+        """A counterexample found by a short descent of the margin from `points`; None if none."""
+        usable = [self._in_ball(point).float() for point in points if np.isfinite(point).all()]
+        if not usable:
+            return None
+        problem, count = self._problem, len(usable)
+        x = problem.x.float()[None].repeat(count, *[1] * problem.x.dim())
+        labels, starts = torch.full((count,), problem.label), torch.stack(usable)
+        found, margins = descend(
+            problem.network, starts, x, labels, problem.ball, self._step_sizes(), deadline=deadline
+        )
+        return self._judged(self._in_ball(found[int(margins.argmin())].double().numpy().ravel()))
+
+    def _step_sizes(self) -> list[float]:
+        return [self._problem.ball.radius * _FIRST_STEP * _DECAY**step for step in range(_STEPS)]
+
+    def _judged(self, candidate: Tensor) -> Tensor | None:
+        valid, _ = judge_witness(self._problem, candidate)
+        return candidate if valid else None
+
+    def _in_ball(self, point: Vector) -> Tensor:
+        x = self._problem.x
+        candidate = torch.tensor(point).to(x.dtype).reshape(x.shape)
+        return project(candidate[None], x[None], self._problem.ball)[0]
+
+    def _worth_judging(self, point: Vector) -> bool:
+        """A cheap filter: whether the margin at `point` is so low that rounding could bring it below zero."""
+        value = point
+        for layer in self._layers[:-1]:
+            value = np.maximum(layer.weight @ value + layer.bias, 0.0)
+        logits = self._layers[-1].weight @ value + self._layers[-1].bias
+        margin = logits[self._problem.label] - np.delete(logits, self._problem.label).max()
+        return bool(margin <= _NEAR * (1.0 + np.abs(logits).max()))
