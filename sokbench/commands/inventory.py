@@ -15,17 +15,23 @@ def methods(kind: str) -> list[dict[str, Any]]:
 
 
 def models() -> list[dict[str, Any]]:
-    """The shipped networks with what their cards say."""
-    cards = component("models.cards")
-    return [{"name": name, **_model_fields(cards.card(name))} for name in cards.names()]
-
-
-def _model_fields(card: Any) -> dict[str, Any]:
+    """The shipped networks: what one wants to know first, then everything their cards say."""
     import msgspec
 
-    fields: dict[str, Any] = msgspec.to_builtins(card)
-    fields.pop("name", None)
-    return fields
+    cards = component("models.cards")
+    return [{**_headline(card), **msgspec.to_builtins(card)} for card in map(cards.card, cards.names())]
+
+
+def _headline(card: Any) -> dict[str, Any]:
+    import msgspec
+
+    accuracies = {measured.quantity: measured.accuracy for measured in card.measurements}
+    return {
+        "name": card.name,
+        "architecture": card.recipe.architecture,
+        "training": msgspec.to_builtins(card.recipe.objective)["kind"],
+        "clean_accuracy": accuracies.get("clean"),
+    }
 
 
 def datasets() -> list[dict[str, Any]]:
