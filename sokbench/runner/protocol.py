@@ -27,10 +27,12 @@ class Fork(msgspec.Struct, tag=True, frozen=True):
     """Parent to zygote, with two file descriptors (the worker's pipe, its log): fork a worker.
 
     dataset: whose test split the worker inherits; memory: bytes that it and its descendants may use
+    modules: to import before, because an earlier worker needed them
     """
 
     dataset: str
     memory: int
+    modules: list[str]
 
 
 class Forked(msgspec.Struct, tag=True, frozen=True):
@@ -43,12 +45,6 @@ class Refused(msgspec.Struct, tag=True, frozen=True):
     """Zygote to parent: no worker, because."""
 
     reason: str
-
-
-class Warm(msgspec.Struct, tag=True, frozen=True):
-    """Parent to zygote: import these modules, so that the next worker need not."""
-
-    modules: list[str]
 
 
 class Reap(msgspec.Struct, tag=True, frozen=True):
@@ -81,7 +77,8 @@ class Open(msgspec.Struct, tag=True, frozen=True):
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
-    """Worker to parent: opened. modules: what was imported since the fork."""
+    """Worker to parent: opened. modules: what was imported since the fork (none if that started threads, which a fork
+    would lose)."""
 
     seconds: float
     modules: list[str]
@@ -141,7 +138,7 @@ class Answer(msgspec.Struct, tag=True, frozen=True):
     left_running: bool = False
 
 
-Message = Hello | Started | Fork | Forked | Refused | Warm | Reap | Exited | Open | Ready | Ask | Proved | Answer
+Message = Hello | Started | Fork | Forked | Refused | Reap | Exited | Open | Ready | Ask | Proved | Answer
 
 _LENGTH = struct.Struct("<Q")
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

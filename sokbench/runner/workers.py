@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Final, final
 
@@ -37,7 +36,6 @@ from .protocol import (
     Reap,
     Refused,
     Started,
-    Warm,
 )
 
 GRACE: Final = 0.15
@@ -87,6 +85,7 @@ class Zygote:
         )
         theirs.close()
         self._pipe = Pipe(ours)
+        self._modules: list[str] = []
         self._request(Hello(sys.path), Started, _START_LIMIT)
 
     @property
@@ -98,7 +97,8 @@ class Zygote:
         if self._process.poll() is not None:
             self.close()
             self._start()
-        self._pipe.send(Fork(dataset, memory), [channel.fileno(), log.fileno()])
+        self._pipe.send(Fork(dataset, memory, self._modules), [channel.fileno(), log.fileno()])
+        self._modules = []
         reply = self._receive(_START_LIMIT)
         if isinstance(reply, Refused):
             raise InvalidInput(reply.reason)
@@ -106,11 +106,9 @@ class Zygote:
             raise InvalidInput(f"the worker server answered {reply}")
         return reply.pid
 
-    def warm(self, modules: list[str]) -> None:
+    def remember(self, modules: list[str]) -> None:
         """Have later workers start with these modules imported."""
-        if modules:
-            with suppress(Closed):  # if the server is gone, the next fork starts another
-                self._pipe.send(Warm(modules))
+        self._modules += modules
 
     def exit_code(self, pid: int) -> int | None:
         """How a worker ended: exit code, negative for a signal, None if nobody knows."""
@@ -172,7 +170,6 @@ class Worker:
         ours, theirs = socket.socketpair()
         self._pipe = Pipe(ours)
         self._log = tempfile.TemporaryFile("ab+", buffering=0)  # noqa: SIM115  (closed in `end`)
-        self._modules: list[str] = []
         self.pid = zygote.fork(dataset, memory, theirs, self._log)
         theirs.close()
         self._ended = os.pidfd_open(self.pid)
@@ -185,7 +182,7 @@ class Worker:
         """Load network and method. An `Answer` says why that failed."""
         reply = self._exchange(opening, limit, -1)
         if isinstance(reply, Ready):
-            self._modules = reply.modules
+            self._zygote.remember(reply.modules)
         return reply
 
     def ask(self, ask: Ask) -> Answer | Stopped:
@@ -205,22 +202,17 @@ class Worker:
         return text.strip()
 
     def end(self) -> None:
-        """Kill the worker and everything it started, and have its successor start with the same modules."""
+        """Kill the worker and everything it started; its log stays."""
         if self.alive:
-            self._release()
-            self._zygote.warm(self._modules)
+            self.alive = False
+            self._zygote.sweep()
+            os.close(self._ended)
+            self._pipe.socket.close()
 
     def close(self) -> None:
         """Kill the worker and everything it started, and forget its log."""
-        if self.alive:
-            self._release()
+        self.end()
         self._log.close()
-
-    def _release(self) -> None:
-        self.alive = False
-        self._zygote.sweep()
-        os.close(self._ended)
-        self._pipe.socket.close()
 
     def _exchange(self, message: Open | Ask, limit: float, number: int) -> Ready | Answer | Stopped:
         started = time.monotonic()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, final
 
 from ..core.registry import catalog
 from .processes import adopt_orphans, die_with_parent, kill
-from .protocol import Closed, Exited, Fork, Forked, Hello, Pipe, Reap, Refused, Started, Warm
+from .protocol import Closed, Exited, Fork, Forked, Hello, Pipe, Reap, Refused, Started
 
 if TYPE_CHECKING:
     from ..data.split import Split
@@ -64,8 +64,6 @@ class Server:
             request = self._pipe.receive()
             if isinstance(request, Fork):
                 self._fork(request)
-            elif isinstance(request, Warm):
-                self._warm(request.modules)
             elif isinstance(request, Reap):
                 self._pipe.send(Exited(self._code(request.pid)))
 
@@ -89,14 +87,17 @@ class Server:
         return code
 
     def _warm(self, modules: list[str]) -> None:
+        """Import what an earlier worker imported, so that a solver's seconds of import are spent once."""
         for name in modules:
             # importing worked in a worker; where it does not work twice, the next worker does without our help
             with suppress(Exception):
                 importlib.import_module(name)
-        gc.freeze()
+        if modules:
+            gc.freeze()
 
     def _fork(self, request: Fork) -> None:
         channel, log = self._pipe.descriptors(2)
+        self._warm(request.modules)
         try:
             split = self._split(request.dataset)
         except Exception as error:
