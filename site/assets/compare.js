@@ -11,12 +11,15 @@ addEventListener("DOMContentLoaded", async () => {
 
   const chosen = () => {
     const named = index.groups.find((one) => one.suite === sok.get("suite") && one.dataset === sok.get("dataset") && one.model === sok.get("model"));
-    const group = named || index.groups[0];
-    const settings = [...new Set(group.cells.map((cell) => cell.setting))];
+    // by default the place with most to compare
+    const group = named || index.groups.reduce((best, one) => (one.cells.length > best.cells.length ? one : best));
+    const proofs = (setting) => group.cells.filter((cell) => cell.setting === setting && cell.kind !== "attack").length;
+    const settings = [...new Set(group.cells.map((cell) => cell.setting))].sort((x, y) => proofs(y) - proofs(x));
     const setting = settings.includes(sok.get("setting")) ? sok.get("setting") : settings[0];
     const cells = group.cells.filter((cell) => cell.setting === setting);
-    const a = cells.find((cell) => cell.id === sok.get("a")) || cells[0];
-    const b = cells.find((cell) => cell.id === sok.get("b")) || cells.find((cell) => cell !== a) || a;
+    const provers = cells.filter((cell) => cell.kind !== "attack");
+    const a = cells.find((cell) => cell.id === sok.get("a")) || provers[0] || cells[0];
+    const b = cells.find((cell) => cell.id === sok.get("b")) || provers.find((cell) => cell !== a) || cells.find((cell) => cell !== a) || a;
     return {group, settings, setting, cells, a, b};
   };
   const fill = (select, options, value) => select.replaceChildren(...options.map(([own, text]) => el("option", {value: own, selected: own === value}, text)));

@@ -9,9 +9,9 @@ sok.icon = (code, text) => {
 };
 sok.seconds = (value) => {
   if (value === null || value === undefined) return "–";
-  if (value < 0.0095) return Number((value * 1000).toPrecision(2)) + " ms";
+  if (value < 0.0095) return (value * 1000).toPrecision(2) + " ms";
   if (value < 0.9995) return Math.round(value * 1000) + " ms";
-  return value < 99.5 ? Number(value.toPrecision(3)) + " s" : Number((value / 60).toPrecision(3)) + " min";
+  return value < 99.5 ? value.toPrecision(3) + " s" : (value / 60).toPrecision(3) + " min";
 };
 sok.number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
 

@@ -18,10 +18,11 @@ def command(suites: tuple[str, ...], results: Path, as_json: bool) -> int:
     """Check the recorded rows of SUITES (all by default). Exit code 1 if an answer is wrong; warnings do not count.
 
     Every witness is evaluated again in float64; every "verified" and every bound is confronted with all witnesses and
-    attacks of all methods.
+    attacks of all methods. What is found is kept in audit.json beside the runs, for the pages.
     """
     from .. import journal
     from ..audit import audit
+    from ..audit.report import write_report
     from ..core.errors import UnknownName
     from ..measured.cells import recorded_suites
 
@@ -29,7 +30,11 @@ def command(suites: tuple[str, ...], results: Path, as_json: bool) -> int:
     for suite in suites:
         if suite not in recorded:
             raise UnknownName("recorded suite", suite, recorded)
-    findings = {suite: audit(journal.read_rows(results, suite)) for suite in suites or recorded}
+    findings = {}
+    for suite in suites or recorded:
+        rows = journal.read_rows(results, suite)
+        findings[suite] = audit(rows)
+        write_report(results, suite, rows, findings[suite])
     errors = sum(finding.severity == "error" for found in findings.values() for finding in found)
     if as_json:
         print_json(findings)

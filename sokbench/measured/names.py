@@ -61,12 +61,12 @@ def seconds_text(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 0.0095:
-        return f"{seconds * 1000:.2g} ms"
+        return f"{seconds * 1000:#.2g} ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 99.5:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
+        return f"{seconds:#.3g} s"
+    return f"{seconds / 60:#.3g} min" if seconds < 5400 else f"{seconds / 3600:#.3g} h"
 
 
 def percent_text(share: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from ..core.method import FAMILIES
@@ -72,18 +72,25 @@ class Board:
     def methods(self) -> list[str]:
         return sorted({entry.cell.contender.method for entry in self.entries}, key=method_order)
 
+    @property
+    def contenders(self) -> list[Entry]:
+        """Everything that claims to verify; attacks and the baseline only bound what can be claimed."""
+        return [entry for entry in self.entries if kind_of(entry.cell.contender.method) != "attack"]
+
     def of_model(self, model: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.cell.model == model]
 
     def best_within(self, model: str, seconds: float) -> tuple[list[Entry], Share] | None:
-        """The ranked entries that verified most inputs of `model` within a budget per input, and how many."""
-        found = [(entry.cell.verified_within(seconds), entry) for entry in self.of_model(model) if entry.rank]
-        most = max((k for k, _ in found), default=0)
-        if most == 0:
+        """The ranked entries that verified the largest share of `model`'s inputs within a budget per input, and that
+        share; of equal ones those with more inputs, then the faster, come first."""
+        ranked = [entry for entry in self.of_model(model) if entry.rank]
+        found = [(Share(entry.cell.verified_within(seconds), entry.certified.n), entry) for entry in ranked]
+        most = max((share.value for share, _ in found), default=0.0)
+        if most == 0.0:
             return None
-        best = [entry for k, entry in found if k == most]
-        best.sort(key=lambda entry: entry.cell.seconds or 0.0)
-        return best, Share(most, best[0].certified.n)
+        best = [(share, entry) for share, entry in found if share.value == most]
+        best.sort(key=lambda pair: (-pair[0].n, pair[1].cell.seconds or 0.0))
+        return [entry for _, entry in best], best[0][0]
 
 
 def method_order(method: str) -> tuple[int, str]:
@@ -92,8 +99,8 @@ def method_order(method: str) -> tuple[int, str]:
     return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), method)
 
 
-def boards(cells: Sequence[Cell], conflicts: Mapping[tuple[str, str], int], stale: Mapping[str, str]) -> list[Board]:
-    """Boards of all "verify" cells. conflicts: count by (suite, method); stale: today's code version by method."""
+def boards(cells: Sequence[Cell], conflicts: Set[tuple[str, str]], stale: Mapping[str, str]) -> list[Board]:
+    """Boards of all "verify" cells. conflicts: (suite, method) with wrong answers; stale: today's versions of code."""
     grouped: dict[tuple[str, Setting], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.task == "verify":
@@ -105,7 +112,7 @@ def _board(
     suite: str,
     setting: Setting,
     cells: Sequence[Cell],
-    conflicts: Mapping[tuple[str, str], int],
+    conflicts: Set[tuple[str, str]],
     stale: Mapping[str, str],
 ) -> Board:
     by_model: dict[str, list[Cell]] = defaultdict(list)
@@ -113,9 +120,9 @@ def _board(
         by_model[cell.model].append(cell)
     facts = {model: _facts(model, found) for model, found in by_model.items()}
     best = {model: _best(found) for model, found in by_model.items()}
-    entries = []
+    entries: list[Entry] = []
     for cell in sorted(cells, key=_rank_order):
-        contradicted = conflicts.get((suite, cell.contender.method), 0) > 0
+        contradicted = (suite, cell.contender.method) in conflicts
         certified = certified_accuracy(cell.rows)
         ranked = _is_ranked(cell) and not contradicted
         ahead = sum(e.rank is not None and e.certified.value > certified.value for e in entries)
@@ -138,13 +145,13 @@ def _rank_order(cell: Cell) -> tuple[float, float, str]:
 
 
 def _best(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells whose interval overlaps that of the best; none where that does not tell anybody apart."""
+    """Cells whose interval overlaps that of the best; none where those are most of all, which tells nobody apart."""
     shares = [(cell, certified_accuracy(cell.rows)) for cell in cells if _is_ranked(cell)]
     if len(shares) < 2:
         return []
     leader = max((share for _, share in shares), key=lambda share: share.value)
     top = [cell for cell, share in shares if share.overlaps(leader)]
-    return top if len(top) < len(shares) else []
+    return top if 2 * len(top) <= len(shares) else []
 
 
 def _facts(model: str, cells: Sequence[Cell]) -> ModelFacts:

@@ -67,7 +67,12 @@ def _common(view: View) -> dict[str, object]:
     newest = max((row.finished for cell in view.cells for row in cell.rows), default="")
     when = f"; the newest is of {newest[:10]}" if newest else ""
     line = f"Built from {count:,} recorded rows{when}, and {len(view.records)} published records."
-    return {"conflict_count": len(view.conflicts), "build_line": line}
+    return {"conflict_count": _errors(view), "build_line": line}
+
+
+def _errors(view: View) -> int:
+    found = (finding for report in view.reports.values() for finding in report.findings)
+    return sum(finding.severity == "error" for finding in found)
 
 
 def _index(view: View) -> dict[str, object]:

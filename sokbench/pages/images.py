@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import data
 from ..core.errors import InvalidInput
-from ..rows import Array, Row
+from ..rows import Row, unpack
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,19 +49,6 @@ def open_sources(datasets: Sequence[str]) -> dict[str, ImageSource]:
 
 def class_names(dataset: str) -> list[str]:
     return list(data.info(dataset).classes) if dataset in data.names() else []
-
-
-def decode(array: Array) -> NDArray[np.generic]:
-    """The numpy array of a row's `Array`. Raises `ValueError` where dtype, bytes and shape do not agree."""
-    import numpy as np
-
-    if array.dtype not in ("float32", "int64"):
-        raise ValueError(f"arrays in rows are float32 or int64, not {array.dtype}")
-    try:
-        content = zlib.decompress(base64.b64decode(array.data))
-    except zlib.error as error:
-        raise ValueError(f"broken array: {error}") from None
-    return np.frombuffer(content, np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
 
 
 def png(image: NDArray[np.float32]) -> str:
@@ -102,8 +89,8 @@ class Pictures:
         if row.witness is None or image is None:
             return None
         try:
-            witness = decode(row.witness).reshape(image.shape).astype(np.float64)
-        except ValueError as error:
+            witness = unpack(row.witness).reshape(image.shape).astype(np.float64)
+        except (ValueError, TypeError, zlib.error) as error:
             return {"broken": str(error)}
         delta = witness - image
         if not np.isfinite(delta).all():

@@ -23,7 +23,8 @@ class Place:
 
     @property
     def anchor(self) -> str:
-        return f"{'p' if self.record.probabilistic else 'd'}{self.rank}-{dataset_key(self.record.method or self.record.title)[:30]}"
+        kind = "p" if self.record.probabilistic else "d"
+        return f"{kind}{self.rank}-{dataset_key(self.record.method or self.record.title)[:30]}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from .paths import ladder_path
 from .render import Renderer
 from .view import View
 
+_ACCURACIES = (("clean_accuracy", "Clean"), ("attack_accuracy", "Attack"))
+
 
 def write(renderer: Renderer, view: View) -> None:
     renderer.page(
@@ -27,6 +29,9 @@ def write(renderer: Renderer, view: View) -> None:
             ladder=ladder,
             chart=trend(records, f"Certified accuracy over the years: {ladder.text}", anchors),
             facets=_facets(ladder),
+            accuracies=[
+                pair for pair in _ACCURACIES if any(getattr(record, pair[0]) is not None for record in records)
+            ],
         )
 
 

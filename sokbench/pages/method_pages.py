@@ -13,6 +13,7 @@ from ..core.registry import catalog
 from ..measured.cells import Cell
 from .boards import Entry
 from .paths import method_path
+from .relaxations import drawings
 from .render import Renderer
 from .view import View
 
@@ -47,7 +48,7 @@ def write(renderer: Renderer, view: View) -> None:
             paragraphs=_paragraphs(entry),
             looser=_looser(entry, known),
             bibtex=bibtex(entry.info) if entry else "",
-            drawings=[],
+            drawings=drawings(entry) if entry else [],
             found=results.get(slug, MethodResults([], [])),
             known=set(known),
             method_path=method_path,

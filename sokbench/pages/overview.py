@@ -24,7 +24,7 @@ def write(renderer: Renderer, view: View) -> None:
         section="index.html",
         board=board,
         pictures=[] if board is None else pictures(board, "", board.models[:SHOWN_MODELS]),
-        entries=[] if board is None else board.entries[:SHOWN_ENTRIES],
+        entries=[] if board is None else board.contenders[:SHOWN_ENTRIES],
         boards=[(other, board_path(other), table_path(other)) for other in view.boards],
         board_path=board_path,
         facets={} if board is None else facet_options(board),

@@ -38,3 +38,8 @@ def query(**values: object) -> str:
 def inputs_path(cell: Cell) -> str:
     """The address of the inputs behind a cell."""
     return "inputs.html" + query(suite=cell.suite, dataset=cell.setting.dataset, model=cell.model, cell=cell.id)
+
+
+def input_path(suite: str, dataset: str, model: str, question: str, index: int | None) -> str:
+    """The address of one input with every method's answer to a question (see `Cell.question`)."""
+    return "input.html" + query(suite=suite, dataset=dataset, model=model, setting=question, input=index)

@@ -50,10 +50,10 @@ def facet_options(board: Board) -> dict[str, list[tuple[str, str, int]]]:
         return [(value, value, count) for value, count in sorted(Counter(values).items()) if value]
 
     return {
-        "family": counted([entry.family for entry in board.entries]),
-        "model": counted([entry.cell.model for entry in board.entries]),
-        "training": counted([entry.facts.training for entry in board.entries]),
-        "architecture": counted([entry.facts.architecture for entry in board.entries]),
+        "family": counted([entry.family for entry in board.contenders]),
+        "model": counted([entry.cell.model for entry in board.contenders]),
+        "training": counted([facts.training for facts in board.models]),
+        "architecture": counted([facts.architecture for facts in board.models]),
     }
 
 
@@ -64,7 +64,7 @@ def write(renderer: Renderer, view: View) -> None:
             "ranking.html",
             board=board,
             pictures=pictures(board, "../", board.models),
-            entries=board.entries,
+            entries=board.contenders,
             facets=facet_options(board),
             table_path=table_path(board),
         )

@@ -18,7 +18,7 @@ from .paths import inputs_path, method_path
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from .cells import Cell
+    from ..measured.cells import Cell
 
 SITE = ROOT / "site"
 SECTIONS = (
@@ -91,7 +91,7 @@ def safe_url(url: str) -> str:
 
 
 def bar(cell: Cell) -> Markup:
-    """The picture behind a result: a pale bar as long as the certified share, and below it what became of all inputs."""
+    """The picture behind a result: a pale bar as long as the certified share, below it what became of all inputs."""
     total = len(cell.rows)
     parts = [Markup('<rect class="wash" width="{}" height="40"/>').format(_percent(cell.verified, total))]
     start = 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .paths import inputs_path, method_path, run_path
+from ..audit.finding import KINDS, Finding
+from .paths import input_path, run_path
 from .render import Renderer
 from .view import View
 
@@ -21,7 +22,20 @@ def write(renderer: Renderer, view: View) -> None:
         "conflicts.html",
         "conflicts.html",
         section="conflicts.html",
-        conflicts=view.conflicts,
-        method_path=method_path,
-        inputs_path=inputs_path,
+        findings=_listed(view),
+        kinds=KINDS,
+        unaudited=[suite for suite in view.rows if suite not in view.reports],
+        outdated=[suite for suite, report in view.reports.items() if not report.covers(view.rows[suite])],
     )
+
+
+def _listed(view: View) -> list[tuple[str, Finding, str]]:
+    """(suite, finding, address of the input it is about), errors first."""
+    questions = {row.key: cell.question for cell in view.cells for row in cell.rows} if view.reports else {}
+    found = []
+    for suite, report in view.reports.items():
+        for finding in report.findings:
+            question = next((questions[key] for key in finding.rows if key in questions), "")
+            path = input_path(suite, finding.dataset, finding.model, question, finding.index)
+            found.append((suite, finding, path if question else ""))
+    return sorted(found, key=lambda each: each[1].severity != "error")

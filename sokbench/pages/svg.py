@@ -12,6 +12,7 @@ from typing import Final
 from markupsafe import Markup
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38
+NO_FACETS: Final = Markup("")
 MARKERS: Final = ("circle", "square", "triangle", "diamond", "down", "plus", "cross", "star")
 
 
@@ -43,6 +44,7 @@ class Chart:
     width: int
     height: int
     title: str
+    css: str = "chart"
     parts: list[Markup] = field(default_factory=list)
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
 
@@ -72,12 +74,16 @@ class Chart:
             path += f"H{self.x(x)}V{self.y(y)}" if step else f"L{self.x(x)} {self.y(y)}"
         self._add('<path class="{}" d="{}"/>', css, path)
 
+    def area(self, points: Sequence[tuple[float, float]], css: str) -> None:
+        """A filled polygon."""
+        self._add('<path class="{}" d="M{}Z"/>', css, "L".join(f"{self.x(x)} {self.y(y)}" for x, y in points))
+
     def interval(self, x: float, low: float, high: float, css: str) -> None:
         place = self.x(x)
         self._add('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>', css, place, place, self.y(low), self.y(high))
 
     def mark(
-        self, x: float, y: float, marker: str, css: str, tip: str, href: str = "", facets: Markup = Markup("")
+        self, x: float, y: float, marker: str, css: str, tip: str, href: str = "", facets: Markup = NO_FACETS
     ) -> None:
         """One point, as a link if `href` is given; `facets` are the data attributes that filters look at."""
         at_x, at_y = self.x(x), self.y(y)
@@ -103,8 +109,10 @@ class Chart:
                 return
 
     def render(self) -> Markup:
-        head = Markup('<svg class="chart" viewBox="0 0 {} {}" role="group" aria-label="{}">')
-        return head.format(self.width, self.height, self.title) + Markup("").join(self.parts) + Markup("</svg>")
+        head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="group" aria-label="{}">')
+        return (
+            head.format(self.css, self.width, self.height, self.title) + Markup("").join(self.parts) + Markup("</svg>")
+        )
 
     def _add(self, template: str, *values: object) -> None:
         self.parts.append(Markup(template).format(*values))
@@ -115,7 +123,8 @@ def chart(
 ) -> Chart:
     """A chart over value ranges; `log` names the logarithmic axes: "", "x" or "xy"."""
     x_scale = Scale(*x, LEFT, width - RIGHT, "x" in log)
-    return Chart(x_scale, Scale(*y, height - BOTTOM, TOP, "y" in log), width, height, title)
+    css = "chart broad" if width > 500 else "chart"
+    return Chart(x_scale, Scale(*y, height - BOTTOM, TOP, "y" in log), width, height, title, css)
 
 
 def decades(low: float, high: float) -> tuple[float, float]:

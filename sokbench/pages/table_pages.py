@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..measured.cells import Cell, Contender, family_of, kind_of
 from ..scores import Share
+from ..tables.grid import published_text
 from .boards import Board, Entry, method_order
 from .paths import board_path, table_path
 from .render import Renderer
@@ -56,6 +57,7 @@ def write(renderer: Renderer, view: View) -> None:
             },
             is_attack=lambda contender: kind_of(contender.method) == "attack",
             left_unbroken=left_unbroken,
+            published=published_text,
             ranking_path=board_path(board),
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import journal, leaderboard
+from ..audit.report import Report, read_report
 from ..core.fingerprint import fingerprint
 from ..core.registry import catalog
 from ..measured.cells import Cell, gather, recorded_suites
@@ -20,23 +21,14 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Conflict:
-    """Two answers that cannot both be true, in words, with the rows behind them."""
-
-    suite: str
-    method: str
-    text: str
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
 class View:
-    """rows: newest per key, by suite; today: version of each method's code as it is now."""
+    """rows: newest per key, by suite; reports: what the audit found, by suite, where it ran; today: version of each
+    method's code as it is now."""
 
     rows: Mapping[str, Sequence[Row]]
     runs: Mapping[str, Sequence[Run]]
     records: Sequence[Record]
-    conflicts: Sequence[Conflict]
+    reports: Mapping[str, Report]
     today: Mapping[str, str]
     cells: Sequence[Cell]
     boards: Sequence[Board]
@@ -57,20 +49,31 @@ def read(results: Path, suites: Sequence[str] | None, progress: Progress) -> Vie
         progress(f"reading {suite}")
         rows[suite] = journal.read_rows(results, suite)
     runs = {suite: journal.read_runs(results, suite) for suite in rows}
-    return view_of(rows, runs, leaderboard.load(), [])
+    reports = {suite: report for suite in rows if (report := read_report(results, suite)) is not None}
+    return view_of(rows, runs, leaderboard.load(), reports)
 
 
 def view_of(
     rows: Mapping[str, Sequence[Row]],
     runs: Mapping[str, Sequence[Run]],
     records: Sequence[Record],
-    conflicts: Sequence[Conflict],
+    reports: Mapping[str, Report],
 ) -> View:
-    """The view of given rows, runs, records and conflicts."""
+    """The view of given rows, runs, records and audits."""
     everything = [row for found in rows.values() for row in found]
     cells = gather(everything)
     used = {row.method for row in everything}
     today = {slug: fingerprint(entry) for slug, entry in catalog().items() if slug in used}
-    counted = Counter((conflict.suite, conflict.method) for conflict in conflicts)
-    found = boards(cells, counted, today)
-    return View(rows, runs, records, conflicts, today, cells, found, ladders(records, found))
+    found = boards(cells, _contradicted(reports), today)
+    return View(rows, runs, records, reports, today, cells, found, ladders(records, found))
+
+
+def _contradicted(reports: Mapping[str, Report]) -> set[tuple[str, str]]:
+    """(suite, method) of every method that gave a wrong answer."""
+    return {
+        (suite, method)
+        for suite, report in reports.items()
+        for finding in report.findings
+        if finding.severity == "error"
+        for method in finding.methods
+    }
