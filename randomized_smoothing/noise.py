@@ -53,7 +53,42 @@ class Gaussian(Noise):
         out.add_(x)
 
 
-EXAMPLES: Final[tuple[Noise, ...]] = (Gaussian(0.5),)
+@dataclass(frozen=True)
+class Laplace(Noise):
+    """Independent noise of density exp(-|z| / scale) / (2 scale) on every coordinate; deviation sqrt(2) scale."""
+
+    kind: ClassVar[str] = "laplace"
+    scale: float
+
+    def __post_init__(self) -> None:
+        _check_positive("scale of the Laplace noise", self.scale)
+
+    def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
+        import torch
+
+        # by inversion, in float64: 24 bits would cut the tails off at 17 scales and leave gaps before that
+        uniform = torch.empty(out.shape, dtype=torch.float64).uniform_(-1.0, 1.0, generator=generator)
+        magnitude = -torch.log1p(-uniform.abs().clamp_max(1.0 - 2.0**-53))
+        out.copy_(magnitude.mul_(self.scale).copysign_(uniform))
+        out.add_(x)
+
+
+@dataclass(frozen=True)
+class Uniform(Noise):
+    """Independent noise, uniform on [-half_width, half_width], on every coordinate; deviation half_width / sqrt(3)."""
+
+    kind: ClassVar[str] = "uniform"
+    half_width: float
+
+    def __post_init__(self) -> None:
+        _check_positive("half_width of the uniform noise", self.half_width)
+
+    def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
+        out.uniform_(-self.half_width, self.half_width, generator=generator)
+        out.add_(x)
+
+
+EXAMPLES: Final[tuple[Noise, ...]] = (Gaussian(0.5), Laplace(0.5), Uniform(0.5))
 """One noise of every kind, for whoever wants to try them all."""
 
 NOISES: Final[Mapping[str, type[Noise]]] = {noise.kind: type(noise) for noise in EXAMPLES}

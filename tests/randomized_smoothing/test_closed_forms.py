@@ -1,0 +1,135 @@
+"""Every closed form against 50-digit arithmetic: within 1e-12, and never above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mpf
+
+import sokbench
+from randomized_smoothing.maximize import maximize
+from randomized_smoothing.noise import Gaussian, Laplace, Noise, Uniform
+
+PROBABILITIES = (1e-300, 1e-9, 0.01, 0.2, 0.45, 0.5, 0.5 + 2**-53, 0.6, 0.9, 0.999, 1 - 1e-9, 1 - 2**-53)
+PAIRS = [(p, q) for p in PROBABILITIES for q in (0.0, *PROBABILITIES, 1 - p) if p > q]
+
+Form = Callable[[Any, Any], Any]
+
+
+def kullback_leibler(p: Any, q: Any) -> Any:
+    return mpmath.sqrt(-2 * mpmath.log1p(-((mpmath.sqrt(p) - mpmath.sqrt(q)) ** 2)))
+
+
+def linear(p: Any, q: Any) -> Any:
+    return mpmath.sqrt(mpmath.pi / 2) * (p - q) / 2
+
+
+def half_log_ratio(p: Any, q: Any) -> Any:
+    return mpmath.log(p / q) / 2 if q > 0 else mpmath.inf
+
+
+def teng(p: Any, q: Any) -> Any:
+    return max(half_log_ratio(p, q), -mpmath.log(1 - p + q))
+
+
+def laplace_quantiles(p: Any, q: Any) -> Any:
+    def quantile(u: Any) -> Any:
+        if u == 0:
+            return -mpmath.inf
+        return mpmath.log(2 * u) if u <= 0.5 else -mpmath.log(2 * (1 - u))
+
+    return (quantile(p) - quantile(q)) / 2
+
+
+def renyi(p: Any, q: Any) -> Any:
+    """The supremum over the order by golden sections."""
+
+    def radius(log_order: Any) -> Any:
+        excess = mpmath.exp(log_order)
+        mean = ((p**-excess + q**-excess) / 2) ** (-1 / excess) if q > 0 else mpf(0)
+        return mpmath.sqrt(-2 / (1 + excess) * mpmath.log1p(-(p + q - 2 * mean)))
+
+    return largest(radius, -30, 8)
+
+
+def pixel_dp(p: Any, q: Any) -> Any:
+    def radius(e: Any) -> Any:
+        delta = min((p - mpmath.exp(2 * e) * q) / (1 + mpmath.exp(e)), 1.25 * mpmath.exp(mpf(-9) / 8))
+        return e / mpmath.sqrt(2 * mpmath.log(1.25 / delta)) if delta > 0 else mpf(0)
+
+    return largest(radius, mpf(0), min(mpf(1), half_log_ratio(p, q)))
+
+
+def largest(function: Form, low: Any, high: Any) -> Any:
+    points = [low + (high - low) * k / 40 for k in range(41)]
+    best = max(range(41), key=lambda k: function(points[k]))
+    left, right = points[max(best - 1, 0)], points[min(best + 1, 40)]
+    golden = (mpmath.sqrt(5) - 1) / 2
+    for _ in range(70):
+        a, b = right - golden * (right - left), left + golden * (right - left)
+        if function(a) < function(b):
+            left = a
+        else:
+            right = b
+    return max(function(points[best]), function((left + right) / 2))
+
+
+FORMS: list[tuple[str, Noise, Form]] = [
+    ("f_divergence", Gaussian(0.7), kullback_leibler),
+    ("lipschitz", Gaussian(0.7), linear),
+    ("renyi", Gaussian(0.7), renyi),
+    ("pixel_dp", Gaussian(0.7), pixel_dp),
+    ("pixel_dp_laplace", Laplace(0.7), half_log_ratio),
+    ("teng", Laplace(0.7), teng),
+    ("neyman_pearson_laplace", Laplace(0.7), laplace_quantiles),
+    ("neyman_pearson_uniform", Uniform(0.7), lambda p, q: p - q),
+]
+
+
+@pytest.mark.parametrize(("slug", "noise", "form"), FORMS, ids=[slug for slug, _, _ in FORMS])
+def test_closed_form_against_many_digits(slug: str, noise: Noise, form: Form) -> None:
+    certifier = sokbench.certifier(slug)
+    pairs = PAIRS[::3] if slug in ("renyi", "pixel_dp") else PAIRS
+    p, q = np.array(pairs).T
+    radii = certifier.radius(p, q, noise)
+    with mpmath.workdps(80):  # the closed forms as written cancel up to 50 digits on this grid
+        for (a, b), radius in zip(pairs, radii, strict=True):
+            exact = mpf(0.7) * form(mpf(a), mpf(b))
+            if mpmath.isinf(exact):
+                assert radius == np.inf
+                continue
+            assert radius <= exact, (a, b)
+            assert exact - radius <= 1e-12 * max(1, exact), (a, b)
+
+
+@pytest.mark.parametrize(("slug", "noise", "form"), FORMS, ids=[slug for slug, _, _ in FORMS])
+def test_certain_classes(slug: str, noise: Noise, form: Form) -> None:
+    """p = 1, q = 0 exactly: no bound where the closed form has none, the largest value where it has."""
+    radius = float(sokbench.certifier(slug).radius(1.0, 0.0, noise))
+    finite = {"lipschitz": 0.7 * (np.pi / 2) ** 0.5 / 2, "neyman_pearson_uniform": 0.7, "pixel_dp": 0.5705 * 0.7}
+    assert radius == pytest.approx(finite.get(slug, np.inf), rel=1e-4)
+
+
+def test_values_of_the_field() -> None:
+    """(p, q) = (0.9, 0.1), sigma = 0.5 and (0.9, 0.01), scale 0.5, as the literature's own code gives them."""
+    for slug, expected in (
+        ("pixel_dp", 0.1951),
+        ("f_divergence", 0.5054),
+        ("renyi", 0.5160),
+        ("neyman_pearson", 0.6408),
+    ):
+        assert float(sokbench.certifier(slug).radius(0.9, 0.1, Gaussian(0.5))) == pytest.approx(expected, abs=5e-5)
+    assert float(sokbench.certifier("teng").radius(0.9, 0.01, Laplace(0.5))) == pytest.approx(1.1250, abs=5e-5)
+    exact = sokbench.certifier("neyman_pearson_laplace").radius(0.9, 0.01, Laplace(0.5))
+    assert float(exact) == pytest.approx(1.3804, abs=5e-5)
+
+
+def test_maximize_finds_maxima_inside_and_at_the_ends() -> None:
+    centre = np.array([0.3, -2.0, 5.0])
+    found = maximize(lambda x: 1.0 - (x - centre) ** 2, np.full(3, -1.0), np.full(3, 2.0))
+    np.testing.assert_allclose(found, [1.0, 0.0, -8.0], atol=1e-12)
+    assert maximize(lambda x: np.full(x.shape, -np.inf), np.zeros(1), np.ones(1)) == -np.inf
