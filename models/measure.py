@@ -17,7 +17,8 @@ from .cards import Measurement
 from .training.recipe import Adversarial, CrownIbp, Gaussian, Objective
 
 _CHUNK = 100
-_PLANS = ("ibp", "crown_ibp", "crown")
+# full CROWN is left to the harness: on a convolutional network it costs more than all of these together
+_PLANS = ("ibp", "crown_ibp")
 _PGD_STEPS, _PGD_STEP, _SEED, _NOISE_DRAWS = 100, 0.02, 0, 10
 
 

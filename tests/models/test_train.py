@@ -62,7 +62,7 @@ def test_interrupted_resumed_filed_and_up_to_date(
     assert code == 0
     assert f"{NAME}: clean" in output
     card = cards.card(NAME, tmp_path / "out")
-    assert [m.quantity for m in card.measurements] == ["clean", "pgd", "ibp", "crown_ibp", "crown"]
+    assert [m.quantity for m in card.measurements] == ["clean", "pgd", "ibp", "crown_ibp"]
     assert all(m.total == 20 for m in card.measurements)
     assert card.recipe == short
     curve = cards.file_of(NAME, ".csv", tmp_path / "out").read_text().splitlines()

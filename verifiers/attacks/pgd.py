@@ -56,7 +56,8 @@ class PGD(Attack):
         from .descent import attacked_margins
 
         module = problem.network.module
-        dtype = next((parameter.dtype for parameter in module.parameters()), problem.x.dtype)
+        tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
+        dtype = next((tensor.dtype for tensor in tensors), problem.x.dtype)
         points, _ = attacked_margins(
             lambda points: problem.network(points.to(dtype)),
             problem.x[None],

@@ -14,6 +14,7 @@ from sokbench.core.method import Attack
 from sokbench.core.network import Network
 from sokbench.core.problem import Ball, Problem
 from tests.verifiers.attacks.linear_networks import exact_least_margin, linear_network
+from verifiers.graph import GraphModule, trace
 
 NORMS = ["linf", "l2", "l1"]
 
@@ -129,6 +130,15 @@ def test_float64_inputs_and_networks() -> None:
         outcome = pgd().verify(Problem(network, x, 0, Ball("linf", 0.11, 0.0, 1.0)))
         assert outcome.verdict == "falsified"
         assert pgd().verify(Problem(network, x, 0, Ball("linf", 0.09, 0.0, 1.0))).verdict == "unknown"
+
+
+def test_networks_whose_weights_are_buffers() -> None:
+    layer = nn.Linear(4, 3)
+    network = Network("graph", GraphModule(trace(layer, (4,))), (4,), 3, "0" * 64)
+    assert not list(network.module.parameters())
+    x = torch.rand(4, dtype=torch.float64)
+    label = int(layer(x.float()[None]).argmax())
+    assert pgd().verify(Problem(network, x, label, Ball("linf", 50.0))).verdict == "falsified"
 
 
 @pytest.mark.parametrize("parameters", [{"steps": 0}, {"restarts": 0}, {"relative_step": 0.0}])
