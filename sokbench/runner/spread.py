@@ -5,11 +5,13 @@ joblib's own timeout kills nothing, so the limits stay where they are with one j
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -41,21 +43,29 @@ def run_spread(
 
     Raises `InvalidInput` for a backend that is not installed, `WorkerLost`.
     """
-    from joblib import Parallel, delayed
-
-    _register(backend)
     chunks = list(_chunks(plan, stamp, rows.path.parent, jobs))
     try:
-        with Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered", batch_size=1) as parallel:
-            for done in parallel(delayed(run_chunk)(chunk) for chunk in chunks):
+        with _CLUSTERS[backend](jobs):
+            for done in _results(chunks, jobs, backend):
                 for row in done.rows:
                     if not done.recorded:
                         rows.append(row)
                     recorded(row)
     except BrokenExecutor:
         raise WorkerLost("a worker process died") from None
-    finally:
-        _shut_down(backend)
+
+
+def _results(chunks: list[Chunk], jobs: int, backend: str) -> Iterator[Done]:
+    """What comes back, as it comes back."""
+    from joblib import Parallel, delayed, parallel_config
+
+    # ray's backend hands back nothing before all is done, so it gets a few chunks at a time
+    streams = backend != "ray"
+    size = len(chunks) if streams else jobs * _CHUNKS_PER_WORKER
+    order = "generator_unordered" if streams else "list"
+    with parallel_config(backend=backend), Parallel(n_jobs=jobs, return_as=order, batch_size=1) as parallel:
+        for first in range(0, len(chunks), size):
+            yield from parallel(delayed(run_chunk)(chunk) for chunk in chunks[first : first + size])
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -135,27 +145,51 @@ class _Zygotes(threading.local):
 _ZYGOTES = _Zygotes()
 
 
-def _register(backend: str) -> None:
-    """Make joblib know the backend. Raises `InvalidInput` if its package is missing."""
+@contextmanager
+def _loky(jobs: int) -> Iterator[None]:
+    from joblib.externals.loky import get_reusable_executor
+
     try:
-        if backend == "dask":
-            from distributed import Client, default_client
-
-            try:
-                default_client()
-            except ValueError:
-                Client()
-        elif backend == "ray":
-            from ray.util.joblib import register_ray
-
-            register_ray()
-    except ImportError:
-        raise InvalidInput(f'the backend {backend} is not installed: pip install "sokbench[{backend}]"') from None
-
-
-def _shut_down(backend: str) -> None:
-    if backend == "loky":
-        from joblib.externals.loky import get_reusable_executor
-
+        yield
+    finally:
         # the zygotes of loky's workers end with them
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _dask(jobs: int) -> Iterator[None]:
+    """The user's own cluster if there is a client, else one on this machine."""
+    distributed = _package("distributed", "dask")
+    try:
+        distributed.default_client()
+    except ValueError:
+        with distributed.Client(n_workers=jobs, threads_per_worker=1):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _ray(jobs: int) -> Iterator[None]:
+    """The user's own cluster if `ray.init` was called, else one on this machine."""
+    ray = _package("ray", "ray")
+    _package("ray.util.joblib", "ray").register_ray()
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(num_cpus=jobs, include_dashboard=False, logging_level="error")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+_CLUSTERS: Final = {"loky": _loky, "dask": _dask, "ray": _ray}
+"""Each has the backend's workers ready, and ends those that it started."""
+
+
+def _package(name: str, backend: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InvalidInput(f'the backend {backend} is not installed: pip install "sokbench[{backend}]"') from None
