@@ -76,9 +76,12 @@ def largest_singular_value(matrices: Tensor) -> float:
     fl(M^2) errs by gamma ||M||_F^2, so e_{k+1} = 2 ||M_k||_F e_k + e_k^2 + gamma ||M_k||_F^2, everything scaled alike.
     """
     rows, columns = matrices.shape[1:]
-    scale = torch.linalg.vector_norm(matrices, dim=(1, 2)).clamp(min=1e-150)
-    if rows > _LARGEST_GRAM:
-        return float(scale.max()) * (1.0 + gamma(rows * columns))
+    # sqrt(m n) max |w| is enough for matrices whose squares might underflow
+    least = float(matrices.abs().max()) * math.sqrt(rows * columns) * (1.0 + gamma(4))
+    scale = torch.linalg.vector_norm(matrices, dim=(1, 2))
+    if least <= 1e-140 or rows > _LARGEST_GRAM:
+        return least if least <= 1e-140 else float(scale.max()) * (1.0 + gamma(rows * columns))
+    matrices, scale = matrices[scale > 1e-145], scale[scale > 1e-145]
     # complex products are four real ones, and each entry sums twice as many terms
     step = 4 * gamma(2 * max(rows, columns) + 8)
     unit = matrices / scale[:, None, None]
@@ -86,7 +89,7 @@ def largest_singular_value(matrices: Tensor) -> float:
     error = torch.full_like(scale, step)
     logarithm = 2 * scale.log()  # of the factors taken out so far, for the 2^k-th power divided by 2^k
     for squaring in range(_SQUARINGS):
-        size = torch.linalg.vector_norm(power, dim=(1, 2)).clamp(min=1e-150) * (1.0 + gamma(rows * rows))
+        size = torch.linalg.vector_norm(power, dim=(1, 2)) * (1.0 + gamma(rows * rows))
         logarithm = logarithm + size.log() / 2**squaring
         power, error = power / size[:, None, None], error / size + step
         power, error = power @ power, (2 * error + error.square() + step) * (1.0 + gamma(8))
