@@ -12,6 +12,7 @@ import pytest
 from sokbench import journal
 from sokbench.core.errors import InvalidInput, UnknownName
 from sokbench.rows import Row, unpack
+from sokbench.runner import spread
 from sokbench.runner.execute import run
 from sokbench.runner.recording import Stamp
 from sokbench.runner.session import Session
@@ -148,6 +149,40 @@ def test_two_jobs_with_loky(workshop: Workshop):
     assert len(list(journal.scan(workshop.results, "tiny", Row))) == 16, "appended once, not twice"
     assert workshop.plan(suite).pending == 0
     assert {process.pid for process in processes_with("sokbench.runner.zygote")} <= servers
+
+
+def test_a_lost_joblib_worker_is_said_and_resumed(workshop: Workshop, tmp_path: Path):
+    mark = str(tmp_path / "mark")
+    body = f"""
+    import psutil
+    if not os.path.exists({mark!r}):
+        open({mark!r}, "w").close()
+        psutil.Process(os.getppid()).parent().kill()  # worker -> zygote -> joblib's worker
+        time.sleep(99)
+    """
+    suite = workshop.suite(f'[[verify]]\nmethods = ["{workshop.method("kills", body)}"]\n')
+    summary = workshop.run(suite, jobs=2)
+    assert summary.interrupted == "a worker process died"
+    assert summary.left >= 1
+    assert "the same command goes on" in str(summary)
+    resumed = workshop.run(suite)
+    assert resumed.done == summary.left
+    rows = list(journal.scan(workshop.results, "tiny", Row))
+    assert len(rows) == len({row.key for row in rows}) == 3
+    assert {row.termination for row in rows} == {"ok"}
+
+
+def test_rows_come_back_from_machines_without_the_folder(shared_workshop: Workshop, monkeypatch: pytest.MonkeyPatch):
+    plan = shared_workshop.plan(shared_workshop.suite('[[verify]]\nmethods = ["clean"]\n'))
+    monkeypatch.setattr(spread._ZYGOTES, "mine", lambda: shared_workshop.zygote)
+    stamp, folder = Stamp("r", "tiny", True), shared_workshop.results / "tiny" / "r"
+    chunk = spread.Chunk(plan.groups[0].batches, {}, stamp, str(folder))
+    done = spread.run_chunk(chunk)
+    assert (len(done.rows), done.recorded, folder.exists()) == (3, False, False)
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("")
+    assert spread.run_chunk(chunk).recorded
+    assert len(shared_workshop.rows(plan.suite)) == 3
 
 
 def test_a_bad_number_of_jobs_or_backend(workshop: Workshop):
