@@ -42,7 +42,6 @@ class FDivergence(CountCertifier):
         summary="The least Kullback-Leibler divergence that lets the second class catch up gives an l2 radius.",
         paper="Dvijotham et al.: A Framework for Robustness Certification of Smoothed Classifiers using f-Divergences, "
         "ICLR 2020",
-        url="https://openreview.net/forum?id=SJlKrkSFPH",
         deterministic=False,
         uses_box=False,
     )

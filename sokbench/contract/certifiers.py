@@ -12,7 +12,7 @@ from ..core.certifier import ABSTAIN, Certifier
 from ..core.errors import Unsupported
 from .noises import noises_of
 
-_P: Final = np.concatenate([[0.0, 0.1, 0.5], np.linspace(0.5, 1.0, 41)[1:-1], [1 - 1e-6, 1 - 1e-12]])
+_P: Final = np.concatenate([[0.0, 0.1, 0.5], np.linspace(0.5, 1.0, 13)[1:-1], [1 - 1e-6, 1 - 1e-12]])
 _SAMPLES: Final = 200_000
 
 

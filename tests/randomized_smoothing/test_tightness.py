@@ -22,7 +22,11 @@ GAUSSIAN = [
     ("f_divergence", "renyi"),
     ("renyi", "neyman_pearson"),
 ]
-LAPLACE = [("pixel_dp_laplace", "teng"), ("teng", "neyman_pearson_laplace")]
+LAPLACE = [
+    ("pixel_dp_laplace", "teng"),
+    ("teng", "neyman_pearson_laplace"),
+    ("renyi_laplace", "neyman_pearson_laplace"),
+]
 RELATIONS = [(*pair, Gaussian(0.5)) for pair in GAUSSIAN] + [(*pair, Laplace(0.5)) for pair in LAPLACE]
 
 
