@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, final
 
 from ..rows import Row
 from ..suites.series import Batch
+
+
+_OVERHEAD = 0.003
+"""Seconds a job costs beside its own: the round trip, and above all syncing its row to disk."""
 
 
 class Progress(Protocol):
@@ -45,31 +49,32 @@ class _Pace:
     left: int = 0
     finished: int = 0
     seconds: float = 0.0
+    prepare_seconds: float = 0.0
 
 
 @final
 @dataclass
 class TimeLeft:
-    """Estimates the rest of a run: the mean time of the same method on the same model, else of the same method, else
-    of everything so far, times the jobs left, over the jobs that run at the same time."""
+    """Estimates the rest of a run: for each method and model the jobs left times their mean time so far, and one
+    preparation where none has begun; shared by the jobs that run at the same time. What has not begun is taken to be
+    like the same method on other models, else like everything so far."""
 
     workers: int
     _paces: dict[tuple[str, str], _Pace] = field(default_factory=dict)
-    _last: float = field(default_factory=time.monotonic)
 
     def expect(self, batches: Iterable[Batch]) -> None:
+        """These jobs will be run."""
         for batch in batches:
             pace = self._paces.setdefault((batch.series.method, batch.series.model), _Pace())
             pace.left += len(batch.indices)
 
     def finished(self, row: Row) -> None:
+        """One of them is finished."""
         pace = self._paces.setdefault((row.method, row.model), _Pace())
         pace.left -= 1
         pace.finished += 1
-        # with one worker the wall clock also counts starting workers and preparing methods
-        now = time.monotonic()
-        pace.seconds += now - self._last if self.workers == 1 else row.seconds
-        self._last = now
+        pace.seconds += row.seconds + _OVERHEAD
+        pace.prepare_seconds = row.prepare_seconds
 
     def seconds(self) -> float:
         """Estimated seconds until everything expected is finished."""
@@ -79,8 +84,11 @@ class TimeLeft:
             for sums in (per_method.setdefault(method, _Pace()), total):
                 sums.finished += pace.finished
                 sums.seconds += pace.seconds
+        begun = [pace.prepare_seconds for pace in self._paces.values() if pace.finished]
+        preparation = statistics.fmean(begun) if begun else 0.0
         left = 0.0
         for (method, _), pace in self._paces.items():
             known = next((one for one in (pace, per_method[method], total) if one.finished), None)
-            left += pace.left * known.seconds / known.finished if known else 0.0
+            if known is not None and pace.left:
+                left += pace.left * known.seconds / known.finished + (0.0 if pace.finished else preparation)
         return left / self.workers

@@ -64,6 +64,8 @@ def reply_of(answer: Answer | Stopped, log: str) -> Reply:
 def row_of(series: Series, index: int, label: int, key: str, stamp: Stamp, reply: Reply) -> Row:
     """The row of one job. A radius search that ran into a limit certified at least what it had proved, perhaps 0."""
     fields = dict(reply.fields)
+    if reply.termination == "timeout" and not reply.reason:
+        reply.reason = f"stopped by itself at the limit of {series.limit:g} s"
     if series.task == "radius" and reply.termination in ("timeout", "memory"):
         fields["certified_radius"] = fields.get("certified_radius") or 0.0
     return Row(

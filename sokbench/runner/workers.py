@@ -198,7 +198,8 @@ class Worker:
         size = os.fstat(self._log.fileno()).st_size
         text = os.pread(self._log.fileno(), _LOG_BYTES, max(0, size - _LOG_BYTES)).decode("utf-8", "replace")
         if size > _LOG_BYTES:
-            text = "…" + text.partition("\n")[2]
+            _, newline, whole_lines = text.partition("\n")
+            text = "…" + (whole_lines if newline else text)
         return text.strip()
 
     def end(self) -> None:
