@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline, OutOfTime
+from sokbench.core.errors import InvalidInput
 from sokbench.core.network import Network
-from sokbench.core.problem import Ball
+from sokbench.core.problem import Ball, check_inputs
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
-from .inputs import input_set
+from .inputs import InputSet, input_set
 from .plans import Plan, plan_of
 from .propagation import margins, other_classes, run
 from .relaxations import INTERVAL
@@ -26,6 +27,13 @@ def prepare(network: Network) -> None:
     _ = graph.magnitudes, graph.row_sums
 
 
+def _inputs(graph: Graph, x: Tensor, ball: Ball) -> InputSet:
+    if tuple(x.shape[1:]) != graph.input_shape:
+        raise InvalidInput(f"the inputs have shape {tuple(x.shape)}, the network expects (B, *{graph.input_shape})")
+    check_inputs(x, ball)
+    return input_set(x.detach().double().cpu(), ball)
+
+
 def preactivation_bounds(
     graph: Graph,
     x: Tensor,
@@ -36,11 +44,11 @@ def preactivation_bounds(
     """Lower and upper bounds of the input of every ReLU, in order, each (B, *node shape), float64.
 
     x: (B, *input_shape). The bounds hold in real arithmetic for every input in the ball around x.
-    Raises `Unsupported` for l0 balls and operations without bounds, `OutOfTime` when `deadline` passes.
+    Raises `Unsupported` for l0 balls and operations without bounds, `InvalidInput` for inputs of the wrong shape,
+    outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
     with torch.no_grad():
-        inputs = input_set(x.detach().double().cpu(), ball)
-        bounds, complete = run(graph, inputs, plan_of(plan), Outward(), graph.magnitudes, deadline)
+        bounds, complete = run(graph, _inputs(graph, x, ball), plan_of(plan), Outward(), graph.magnitudes, deadline)
         if not complete:
             raise OutOfTime
         found = (bounds.intervals[graph.nodes[index].inputs[0]] for index in graph.relus)
@@ -62,8 +70,11 @@ def margin_bounds(
     Raises as `preactivation_bounds`; `OutOfTime` carries the bounds that intervals give for what was left undone.
     """
     with torch.no_grad():
-        chosen, labels = plan_of(plan), labels.long().cpu()
-        inputs = input_set(x.detach().double().cpu(), ball)
+        chosen, inputs, labels = plan_of(plan), _inputs(graph, x, ball), labels.long().cpu()
+        if labels.shape != x.shape[:1] or not bool(((labels >= 0) & (labels < graph.num_classes)).all()):
+            raise InvalidInput(
+                f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}"
+            )
         bounds, complete = run(graph, inputs, chosen, Outward(), graph.magnitudes, deadline)
         relaxations = [INTERVAL] if chosen.relaxation is None or not complete else [INTERVAL, chosen.relaxation]
         found = margins(bounds, labels, relaxations)

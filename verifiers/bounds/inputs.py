@@ -11,6 +11,9 @@ from torch import Tensor
 from sokbench.core.errors import Unsupported
 from sokbench.core.problem import Ball
 
+UNDERFLOW = 2.0**-500
+"""More than an l2 norm can lose where squares of its entries underflow."""
+
 Owner = slice | Tensor
 """Which batch entry each group of rows belongs to: rows are (S, G, K, *shape), owners index a (B, ...) tensor to
 (G, ...). A slice where the groups are consecutive inputs, a LongTensor (G,) where they are not."""
@@ -109,7 +112,7 @@ class LpBall(InputSet):
         return self._hull.interval()
 
     def concretize(self, rows: Tensor, sign: Tensor, owner: Owner) -> Tensor:
-        dual = torch.linalg.vector_norm(rows.flatten(3), ord=self._q, dim=3)
+        dual = torch.linalg.vector_norm(rows.flatten(3), ord=self._q, dim=3) + UNDERFLOW
         value: Tensor = pair(rows, self._x[owner]) + sign * (self._radius * dual)
         if not self._cut:
             return value

@@ -9,7 +9,7 @@ from sokbench.core.errors import Unsupported
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp, Permute, Relu, Reshape
 
-from .inputs import Interval
+from .inputs import UNDERFLOW, Interval
 from .rounding import Rounding, Size
 
 
@@ -49,7 +49,7 @@ def ball_image(
     if norms is None:
         return None
     value = op.forward(centre)
-    reach = radius * norms + rounding.image(graph, index, size)
+    reach = radius * (norms + UNDERFLOW) + rounding.image(graph, index, size)
     return Interval(value - reach, value + reach)
 
 

@@ -1,12 +1,13 @@
 """A graph from a torch module, by `torch.export`: whatever Python the module runs, what is left are tensor operations.
 
-Operations that do not touch the input (sizes, constants, arithmetic of weights) are evaluated; the others become
-nodes through `_HANDLERS`, one function per operation. The graph holds the module's live parameters, so that
-gradients of bounds reach them; `verifiers.graph.simplify` detaches and folds.
+Operations that do not touch the input (sizes, constants, arithmetic of weights) are evaluated as torch does; the
+others become nodes through `_HANDLERS`, one function per operation. The graph holds the module's live parameters, so
+that gradients of bounds reach them; `verifiers.graph.simplify` detaches and folds.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class _Value:
     index: int
 
 
-Handler = Callable[[Builder, str, list[Any], dict[str, Any]], int]
+Handler = Callable[[Builder, str, list[Any]], int]
 
 
 def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
@@ -41,15 +42,28 @@ def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
     """
     first = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     example = torch.zeros(_BATCH, *input_shape, dtype=first.dtype, device=first.device)
-    training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     try:
         program = torch.export.export(module.eval(), (example,), strict=False)
+        if any(_in_place(node) for node in program.graph.nodes):
+            # a tensor that is changed in place may be read again under another name; this removes all such changes
+            program = program.run_decompositions({})
     except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:
         reason = str(error).strip().partition("\n")[0]
         raise Unsupported(f"torch.export cannot trace {type(module).__name__}: {reason}") from None
     finally:
-        module.train(training)
+        for part, mode in modes:
+            part.training = mode
     return _convert(program, module, tuple(input_shape), first.dtype)
+
+
+def _in_place(node: Any) -> bool:
+    return node.op == "call_function" and _name(node).endswith("_")
+
+
+def _name(node: Any) -> str:
+    """The operation without namespace and overload: conv2d for aten.conv2d.default."""
+    return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2]
 
 
 def _convert(program: Any, module: Module, input_shape: tuple[int, ...], dtype: torch.dtype) -> Graph:
@@ -60,36 +74,42 @@ def _convert(program: Any, module: Module, input_shape: tuple[int, ...], dtype: 
         if node.op == "placeholder":
             values[node] = known.get(node.name, _Value(0))
         elif node.op == "output":
-            (result,) = torch.fx.node.map_arg(node.args[0], values.__getitem__)
-            return builder.build(_output_index(result, module))
+            results = torch.fx.node.map_arg(node.args[0], values.__getitem__)
+            if len(results) != 1 or not isinstance(results[0], _Value):
+                raise Unsupported(f"{type(module).__name__} must return one tensor that depends on its input")
+            return builder.build(results[0].index)
         else:
             args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             values[node] = _evaluate(builder, node, list(args), dict(kwargs))
     raise Unsupported(f"{type(module).__name__} returns nothing")
 
 
-def _output_index(result: Any, module: Module) -> int:
-    if not isinstance(result, _Value):
-        raise Unsupported(f"the output of {type(module).__name__} does not depend on its input")
-    return result.index
-
-
 def _held_tensors(program: Any, module: Module) -> dict[str, Tensor]:
     signature = program.graph_signature
     held: dict[str, Tensor] = {k: module.get_parameter(v) for k, v in signature.inputs_to_parameters.items()}
-    held |= {k: module.get_buffer(v) for k, v in signature.inputs_to_buffers.items()}
+    for name, source in signature.inputs_to_buffers.items():
+        # buffers that are not saved with the module are constants of the program
+        held[name] = program.constants[source] if source in program.constants else module.get_buffer(source)
     return held | {k: program.constants[v] for k, v in signature.inputs_to_lifted_tensor_constants.items()}
 
 
 def _evaluate(builder: Builder, node: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    name, where = _name(node), _where(node)
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and name != "dropout":
+        raise Unsupported(f"the operation {name!r} at {where} is random")
     if not any(isinstance(leaf, _Value) for leaf in torch.utils._pytree.tree_leaves((args, kwargs))):
         return node.target(*args, **kwargs)
-    name = str(node.target).removeprefix("aten.").partition(".")[0]
-    if name in _IDENTITIES:
+    if name in _IDENTITIES or (name == "dropout" and args[2] is False):
+        return args[0]
+    if (
+        node.target is operator.getitem and args[1] == 0
+    ):  # of an operation with several results, whose first one is its node
         return args[0]
     if name not in _HANDLERS:
-        raise Unsupported(f"the operation {name!r} at {_where(node)} is not known")
-    return _Value(_HANDLERS[name](builder, _where(node), args, kwargs))
+        raise Unsupported(f"the operation {name!r} at {where} is not known")
+    if kwargs:
+        raise Unsupported(f"the operation {name!r} at {where} with {', '.join(kwargs)}")
+    return _Value(_HANDLERS[name](builder, where, args))
 
 
 def _where(node: Any) -> str:
@@ -98,13 +118,13 @@ def _where(node: Any) -> str:
     return f"{path[-1]}.{node.name}" if path and path[-1] else str(node.name)
 
 
-def _linear(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _linear(builder: Builder, where: str, args: list[Any]) -> int:
     x, weight, bias = _padded(args, 3)
     _need_constants(where, weight, bias)
     return builder.add(Linear(weight, bias), (x.index,), where)
 
 
-def _matmul(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _matmul(builder: Builder, where: str, args: list[Any]) -> int:
     x, weight = args
     _need_constants(where, weight)
     if not isinstance(x, _Value) or weight.dim() != 2:
@@ -112,7 +132,7 @@ def _matmul(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any
     return builder.add(Linear(weight.T), (x.index,), where)
 
 
-def _conv2d(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _conv2d(builder: Builder, where: str, args: list[Any]) -> int:
     x, weight, bias, stride, padding, dilation, groups = _padded(args, 7, None, (1, 1), (0, 0), (1, 1), 1)
     _need_constants(where, weight, bias)
     if isinstance(padding, str):
@@ -121,14 +141,14 @@ def _conv2d(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any
     return builder.add(op, (x.index,), where)
 
 
-def _avg_pool2d(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _avg_pool2d(builder: Builder, where: str, args: list[Any]) -> int:
     x, kernel, stride, padding, ceil, count_padding, divisor = _padded(args, 7, (), (0, 0), False, True, None)
     if ceil or divisor is not None or (not count_padding and any(_pair(padding))):
         raise Unsupported(f"avg_pool2d at {where}: ceil_mode, count_include_pad=False and divisors are not supported")
     return builder.add(AvgPool2d(_pair(kernel), _pair(stride or kernel), _pair(padding)), (x.index,), where)
 
 
-def _adaptive_avg_pool2d(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _adaptive_avg_pool2d(builder: Builder, where: str, args: list[Any]) -> int:
     x, size = args
     height, width = builder.shape(x.index)[-2:]
     rows, columns = _pair(size)
@@ -138,7 +158,7 @@ def _adaptive_avg_pool2d(builder: Builder, where: str, args: list[Any], kwargs: 
     return builder.add(AvgPool2d(kernel, kernel), (x.index,), where)
 
 
-def _batch_norm(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _batch_norm(builder: Builder, where: str, args: list[Any]) -> int:
     x, weight, bias, mean, variance, training, _, eps = _padded(args, 9)[:8]
     _need_constants(where, weight, bias, mean, variance)
     if training or mean is None or variance is None:
@@ -148,11 +168,16 @@ def _batch_norm(builder: Builder, where: str, args: list[Any], kwargs: dict[str,
     return builder.add(BatchNorm(weight, bias, mean, variance, float(eps)), (x.index,), where)
 
 
-def _relu(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _frozen_batch_norm(builder: Builder, where: str, args: list[Any]) -> int:
+    x, weight, bias, mean, variance, momentum, eps = args
+    return _batch_norm(builder, where, [x, weight, bias, mean, variance, False, momentum, eps, False])
+
+
+def _relu(builder: Builder, where: str, args: list[Any]) -> int:
     return builder.add(Relu(), (args[0].index,), where)
 
 
-def _reshape(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _reshape(builder: Builder, where: str, args: list[Any]) -> int:
     x, sizes = args
     if len(sizes) < 2 or sizes[0] not in (_BATCH, -1):
         raise Unsupported(f"reshape at {where} to {tuple(sizes)} mixes the batch dimension with others")
@@ -163,7 +188,7 @@ def _inferred(shape: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
     return tuple(torch.empty(shape, device="meta").reshape(sizes).shape)
 
 
-def _flatten(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _flatten(builder: Builder, where: str, args: list[Any]) -> int:
     x, start, end = _padded(args, 3, 0, -1)
     shape = builder.shape(x.index)
     if start % (len(shape) + 1) == 0:
@@ -172,10 +197,8 @@ def _flatten(builder: Builder, where: str, args: list[Any], kwargs: dict[str, An
     return builder.add(Reshape(tuple(flat.shape[1:])), (x.index,), where)
 
 
-def _add(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _add(builder: Builder, where: str, args: list[Any]) -> int:
     a, b = args
-    if kwargs.get("alpha", 1) != 1:
-        raise Unsupported(f"add with alpha at {where}")
     if isinstance(a, _Value) and isinstance(b, _Value):
         if builder.shape(a.index) != builder.shape(b.index):
             raise Unsupported(f"add at {where} of different shapes")
@@ -184,17 +207,15 @@ def _add(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) 
     return _scale(builder, where, x, 1.0, constant)
 
 
-def _sub(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _sub(builder: Builder, where: str, args: list[Any]) -> int:
     a, b = args
-    if kwargs.get("alpha", 1) != 1:
-        raise Unsupported(f"sub with alpha at {where}")
     if not isinstance(b, _Value):
         return _scale(builder, where, a, 1.0, -torch.as_tensor(b))
     negative = _scale(builder, where, b, -1.0, 0.0)
-    return _add(builder, where, [a, _Value(negative)], {})
+    return _add(builder, where, [a, _Value(negative)])
 
 
-def _mul(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _mul(builder: Builder, where: str, args: list[Any]) -> int:
     a, b = args
     x, constant = (a, b) if isinstance(a, _Value) else (b, a)
     if isinstance(constant, _Value):
@@ -202,7 +223,7 @@ def _mul(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) 
     return _scale(builder, where, x, constant, 0.0)
 
 
-def _div(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _div(builder: Builder, where: str, args: list[Any]) -> int:
     x, divisor = args
     if isinstance(divisor, _Value):
         raise Unsupported(f"division by a variable at {where}")
@@ -210,7 +231,7 @@ def _div(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) 
     return _scale(builder, where, x, inverse, 0.0, roundings=1)
 
 
-def _neg(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _neg(builder: Builder, where: str, args: list[Any]) -> int:
     return _scale(builder, where, args[0], -1.0, 0.0)
 
 
@@ -223,12 +244,12 @@ def _scale(builder: Builder, where: str, x: _Value, scale: Any, shift: Any, roun
 def _without_batch(constant: Tensor, dimensions: int, where: str) -> Tensor:
     if constant.dim() <= dimensions:
         return constant
-    if constant.dim() == dimensions + 1 and constant.shape[0] == 1:
+    if constant.dim() == dimensions + 1 and bool((constant == constant[:1]).all()):
         return constant[0]
     raise Unsupported(f"the constant of shape {tuple(constant.shape)} at {where} differs between inputs of a batch")
 
 
-def _permute(builder: Builder, where: str, args: list[Any], kwargs: dict[str, Any]) -> int:
+def _permute(builder: Builder, where: str, args: list[Any]) -> int:
     x, order = args
     dimensions = len(builder.shape(x.index)) + 1
     axes = [axis % dimensions for axis in order]
@@ -255,7 +276,7 @@ def _pair(value: Any) -> tuple[int, int]:
     return (int(value[0]), int(value[-1]))
 
 
-_IDENTITIES = {"dropout", "dropout_", "alias", "clone", "contiguous", "detach", "identity", "feature_dropout"}
+_IDENTITIES = {"alias", "clone", "contiguous", "detach"}
 
 _HANDLERS: dict[str, Handler] = {
     "linear": _linear,
@@ -265,13 +286,12 @@ _HANDLERS: dict[str, Handler] = {
     "avg_pool2d": _avg_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "batch_norm": _batch_norm,
+    "_native_batch_norm_legit_no_training": _frozen_batch_norm,
     "relu": _relu,
-    "relu_": _relu,
     "view": _reshape,
     "reshape": _reshape,
     "flatten": _flatten,
     "add": _add,
-    "add_": _add,
     "sub": _sub,
     "mul": _mul,
     "div": _div,

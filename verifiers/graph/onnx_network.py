@@ -15,7 +15,7 @@ from sokbench.core.network import Network
 
 from .graph import Builder
 from .module import GraphModule
-from .onnx_ops import HANDLERS, Scope
+from .onnx_ops import Scope, convert
 
 
 def load_onnx(path: Path) -> Network:
@@ -76,6 +76,10 @@ def _scope(graph: Any, path: Path) -> Scope:
 
 def _input_shape(value: Any, path: Path) -> tuple[int, ...]:
     """The shape of one input: the declared one without its first dimension, which is the batch."""
+    from onnx import TensorProto
+
+    if value.type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise InvalidInput(f"{path.name}: the input must be float32")
     sizes = [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
     shape = sizes[1:]
     if not shape or any(not size for size in shape):
@@ -85,10 +89,8 @@ def _input_shape(value: Any, path: Path) -> tuple[int, ...]:
 
 def _convert(scope: Scope, node: Any, path: Path) -> None:
     label = node.name or node.output[0]
-    if node.op_type not in HANDLERS:
-        raise InvalidInput(f"{path.name}: the operation {node.op_type} at {label!r} is not known")
     try:
-        scope.values[node.output[0]] = HANDLERS[node.op_type](scope, node, label)
+        scope.values[node.output[0]] = convert(scope, node, label)
     except Unsupported as reason:
         raise InvalidInput(f"{path.name}: {reason}") from None
     except KeyError as missing:

@@ -45,6 +45,16 @@ class Scope:
 Handler = Callable[[Scope, Any, str], Value]
 
 
+def convert(scope: Scope, node: Any, label: str) -> Value:
+    """The value of an ONNX node. Raises `Unsupported` for an operator, or an attribute of one, that is not known."""
+    if node.op_type not in HANDLERS:
+        raise Unsupported(f"the operation {node.op_type} at {label!r} is not known")
+    for name in _attributes(node):
+        if name not in _KNOWN_ATTRIBUTES.get(node.op_type, ()):
+            raise Unsupported(f"{node.op_type} at {label!r} with the attribute {name}")
+    return HANDLERS[node.op_type](scope, node, label)
+
+
 def _attributes(node: Any) -> dict[str, Any]:
     import onnx.helper
 
@@ -54,13 +64,17 @@ def _attributes(node: Any) -> dict[str, Any]:
 def _constant(scope: Scope, node: Any, label: str) -> Value:
     import onnx.numpy_helper
 
-    attributes = _attributes(node)
-    if "value" not in attributes:
-        raise Unsupported(f"Constant at {label!r} without a tensor")
-    return torch.from_numpy(onnx.numpy_helper.to_array(attributes["value"]).copy())
+    return torch.from_numpy(onnx.numpy_helper.to_array(_attributes(node)["value"]).copy())
 
 
 def _identity(scope: Scope, node: Any, label: str) -> Value:
+    return scope.values[node.input[0]]
+
+
+def _dropout(scope: Scope, node: Any, label: str) -> Value:
+    training = scope.inputs(node)[2] if len(node.input) > 2 else None
+    if training is not None and bool(scope.constant(training, label).any()):
+        raise Unsupported(f"Dropout at {label!r} in training mode")
     return scope.values[node.input[0]]
 
 
@@ -126,7 +140,10 @@ def _global_average_pool(scope: Scope, node: Any, label: str) -> Value:
 def _batch_norm(scope: Scope, node: Any, label: str) -> Value:
     x, *rest = scope.inputs(node)
     weight, bias, mean, variance = (scope.constant(value, label) for value in rest)
-    eps = float(_attributes(node).get("epsilon", 1e-5))
+    attributes = _attributes(node)
+    if attributes.get("training_mode", 0) or not attributes.get("spatial", 1):
+        raise Unsupported(f"BatchNormalization at {label!r} with training_mode or per-element statistics")
+    eps = float(attributes.get("epsilon", 1e-5))
     return scope.add(BatchNorm(weight, bias, mean, variance, eps), x, label)
 
 
@@ -233,7 +250,7 @@ HANDLERS: dict[str, Handler] = {
     "Constant": _constant,
     "Conv": _conv,
     "Div": _div,
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
@@ -244,4 +261,15 @@ HANDLERS: dict[str, Handler] = {
     "Reshape": _reshape,
     "Sub": _sub,
     "Transpose": _transpose,
+}
+
+_KNOWN_ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "AveragePool": ("strides", "pads", "kernel_shape", "auto_pad", "ceil_mode", "count_include_pad"),
+    "BatchNormalization": ("epsilon", "momentum", "training_mode", "spatial"),
+    "Constant": ("value",),
+    "Conv": ("strides", "pads", "dilations", "group", "kernel_shape", "auto_pad"),
+    "Dropout": ("ratio", "seed"),
+    "Flatten": ("axis",),
+    "Gemm": ("alpha", "beta", "transA", "transB"),
+    "Transpose": ("perm",),
 }

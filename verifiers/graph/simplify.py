@@ -56,11 +56,13 @@ def _merged(before: Node, node: Node) -> Node | None:
     if isinstance(node.op, BatchNorm) and _foldable(before.op, node):
         return replace(before, op=_fold(before.op, _batch_norm_map(node.op)))
     if isinstance(node.op, Scale) and bool((node.op.scale == 1).all()) and node.op.roundings == 0:
-        if not bool(node.op.shift.any()):
+        shift = node.op.shift
+        if not bool(shift.any()):
             return before
         # x W + b, as exporters write a linear layer: the bias moves into it, exactly
-        if isinstance(before.op, Linear) and before.op.bias is None and node.op.shift.numel() == node.shape[-1]:
-            return replace(before, op=replace(before.op, bias=node.op.shift.detach().double().cpu().reshape(-1)))
+        per_unit = shift.shape[-1:] == (shift.numel(),) == node.shape[-1:]
+        if isinstance(before.op, Linear) and before.op.bias is None and per_unit:
+            return replace(before, op=replace(before.op, bias=shift.detach().double().cpu().reshape(-1)))
     return None
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sokbench.core.deadline import Deadline, OutOfTime
-from sokbench.core.errors import UnknownName, Unsupported
+from sokbench.core.errors import InvalidInput, UnknownName, Unsupported
 from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import convolutional, dense, graph_for
 from verifiers.bounds import margin_bounds, preactivation_bounds
@@ -133,6 +133,12 @@ def test_refusals() -> None:
         margin_bounds(graph, x, labels, Ball("l0", 2.0))
     with pytest.raises(UnknownName, match="crown"):
         margin_bounds(graph, x, labels, Ball("linf", 0.1), "crow")
+    for wrong in (x[:, :1], x[0], torch.full_like(x, torch.nan), x + 2.0, x.long()):
+        with pytest.raises(InvalidInput):
+            margin_bounds(graph, wrong, labels, Ball("linf", 0.1, 0.0, 1.0))
+    for bad in (labels - 4, labels + 4, labels[:2]):
+        with pytest.raises(InvalidInput, match="labels"):
+            margin_bounds(graph, x, bad, Ball("linf", 0.1))
 
 
 def test_inputs_are_left_alone_and_no_gradient_is_kept() -> None:

@@ -119,10 +119,11 @@ def test_traced_parameters_are_live_and_the_network_graph_is_not() -> None:
     assert graph_of(network) is graph_of(network)
 
 
-def test_tracing_restores_training_mode() -> None:
-    module = nn.Sequential(nn.Linear(3, 2)).train()
+def test_tracing_restores_every_mode() -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).train()
+    module[1].eval()
     trace(module, (3,))
-    assert module.training
+    assert [part.training for part in module.modules()] == [True, True, False]
 
 
 class Applied(nn.Module):
@@ -147,6 +148,40 @@ class Applied(nn.Module):
 )
 def test_what_is_not_known_is_named(function: object, message: str) -> None:
     with pytest.raises(Unsupported, match=message):
+        trace(Applied(function), (4,))
+
+
+class InPlace(nn.Module):
+    """A view is changed in place and the tensor behind it is read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        flat = y.view(y.size(0), -1)
+        torch.relu_(flat)
+        return self.head(flat + y.flatten(1))
+
+
+def test_changes_in_place_reach_every_name_of_a_tensor() -> None:
+    module = randomize(InPlace())
+    x = torch.randn(4, 1, 4, 4)
+    assert torch.allclose(trace(module, (1, 4, 4)).forward(x), module(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: nn.functional.dropout(y, 0.5, training=True),
+        lambda y: y + torch.rand(4),
+        lambda y: torch.div(y, 2.0, rounding_mode="floor"),
+        lambda y: torch.add(y, y, alpha=2),
+    ],
+)
+def test_options_that_change_the_meaning_are_refused(function: object) -> None:
+    with pytest.raises(Unsupported):
         trace(Applied(function), (4,))
 
 

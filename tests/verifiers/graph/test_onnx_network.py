@@ -142,6 +142,15 @@ def test_unknown_operation_is_named(tmp_path: Path) -> None:
         load_onnx(save(tmp_path / "net.onnx", nodes, {}, [1, 4]))
 
 
+def test_attributes_that_change_the_meaning_are_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], ceil_mode=1)]
+    with pytest.raises(InvalidInput, match="ceil_mode"):
+        load_onnx(save(tmp_path / "net.onnx", nodes, {}, [1, 1, 5, 5]))
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], alpha=2.0)]
+    with pytest.raises(InvalidInput, match="alpha"):
+        load_onnx(save(tmp_path / "net.onnx", nodes, {"w": numbers(4, 3)}, [1, 4]))
+
+
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="'head'"):
         load_onnx(small(tmp_path / "net.onnx", w=numbers(3, 5)))
