@@ -10,7 +10,6 @@ from typing import Protocol, final
 from ..rows import Row
 from ..suites.series import Batch
 
-
 _OVERHEAD = 0.003
 """Seconds a job costs beside its own: the round trip, and above all syncing its row to disk."""
 

@@ -19,6 +19,7 @@ from typing import IO, Final, final
 import msgspec
 
 from ..core.errors import InvalidInput
+from ..core.registry import ROOT
 from . import processes
 from .protocol import (
     Answer,
@@ -73,7 +74,7 @@ class Zygote:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
-        environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
+        environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "sokbench.runner.zygote", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],

@@ -59,8 +59,9 @@ def test_a_loop_in_c_is_killed_at_the_limit(workshop: Workshop, first_only: str)
     [
         "import signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);time.sleep(99)",
         "import os,time;os.setsid();os.fork() and os._exit(0);os.setsid();os.fork() and os._exit(0);time.sleep(99)",
+        "import os,time\nwhile True: os.fork() and os._exit(0); time.sleep(0.002)",
     ],
-    ids=["ignores SIGTERM", "double-forked daemon"],
+    ids=["ignores SIGTERM", "double-forked daemon", "flees from process to process"],
 )
 def test_children_do_not_outlive_the_limit(workshop: Workshop, first_only: str, child: str):
     mark = uuid.uuid4().hex
@@ -210,3 +211,14 @@ def test_skipping_after_timeouts_is_said(workshop: Workshop):
     block = f'[[verify]]\nmethods = ["{name}"]\nlimits.wall = 0.2\n'
     rows = workshop.answers(workshop.suite(block + "skip_after_timeouts = 1\n"))
     assert [row.termination for row in rows] == ["timeout", "skipped", "skipped"]
+
+
+def test_an_attack_has_no_certified_radius(workshop: Workshop):
+    rows = workshop.answers(workshop.suite('[[radius]]\nmethods = ["pgd"]\n'))
+    assert [(row.termination, row.certified_radius) for row in rows] == [("unsupported", None)] * 3
+
+
+def test_a_network_of_another_shape_is_said(workshop: Workshop):
+    rows = workshop.answers(workshop.suite('[[verify]]\nmethods = ["clean"]\nmodels = ["workshop_nets:narrow"]\n'))
+    assert [row.termination for row in rows] == ["crashed"] * 3
+    assert "does not accept inputs of shape (1, 28, 28)" in rows[0].stats["reason"]
