@@ -152,8 +152,8 @@ class TriangleProgram:
         none = np.zeros(len(slope))
         old = self.bounds
         self.bounds = Bounds(
-            np.concatenate([old.row_lower, affine_lower, none, np.full(len(slope), -np.inf)]),
-            np.concatenate([old.row_upper, affine_upper, np.full(len(slope), np.inf), offset]),
+            np.concatenate([old.row_lower, affine_lower, none, round_down(-slope * upper[unstable])]),
+            np.concatenate([old.row_upper, affine_upper, -lower[unstable], offset]),
             np.concatenate([old.lower, lower[kept], none]),
             np.concatenate([old.upper, upper[kept], upper[unstable]]),
         )

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .program import Objective, TriangleProgram
 
 
+_DUAL_SIMPLEX = 1  # HiGHS's number for it
+
+
 class Status(Enum):
     """What the solver said: a hint for what to do next, never a proof."""
 
@@ -50,7 +53,8 @@ class LinearSolver:
 
         self._program = program
         self._highs: Any = highspy.Highs()
-        for option, value in (("output_flag", False), ("presolve", "off"), ("threads", 1), ("solver", "simplex")):
+        options: dict[str, Any] = {"output_flag": False, "threads": 1, "presolve": "off", "solver": "simplex"}
+        for option, value in {**options, "simplex_strategy": _DUAL_SIMPLEX}.items():
             self._highs.setOptionValue(option, value)
         self._statuses = {
             highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
@@ -60,7 +64,6 @@ class LinearSolver:
         }
         self._bounds = Bounds(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
         self._cost = np.zeros(0)
-        self.solves = 0
         self.extend()
 
     def extend(self) -> None:
@@ -126,7 +129,6 @@ class LinearSolver:
         remaining = min(deadline.remaining(), 1e9)
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + remaining)
         self._highs.run()
-        self.solves += 1
         status = self._statuses.get(self._highs.getModelStatus(), Status.OTHER)
         found = self._highs.getSolution()
         dual = _sized(found.row_dual, len(self._bounds.row_lower))
