@@ -74,7 +74,8 @@ class Zygote:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
-        environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": str(ROOT)}
+        search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": search}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "sokbench.runner.zygote", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
