@@ -17,7 +17,7 @@ from pathlib import Path
 from ..rows import Row
 from .certificates import check_certificates
 from .claims import check_claims
-from .evidence import Scene, scenes
+from .evidence import Scene, Splits, scenes
 from .finding import Finding
 from .promises import check_promises, check_radii
 
@@ -33,9 +33,10 @@ def audit(rows: Iterable[Row], base: Path | None = None) -> list[Finding]:
     for row in rows:
         problems[row.dataset, row.data_sha256, row.model, row.model_sha256].append(row)
     findings: list[Finding] = []
+    splits: Splits = {}
     for together in problems.values():
         answers = [row for row in together if row.task in ("verify", "radius")]
-        found, unchecked = scenes(answers, base or Path())
+        found, unchecked = scenes(answers, base or Path(), splits)
         findings += unchecked
         for scene in found:
             findings += check_input(scene)

@@ -55,7 +55,11 @@ class Scene:
             yield from (point for point in self.points if in_ball(point.x, self.x, ball))
 
 
-def scenes(rows: Sequence[Row], base: Path) -> tuple[list[Scene], list[Finding]]:
+Splits = dict[str, "Split"]
+"""Test splits by data set, as far as they have been read."""
+
+
+def scenes(rows: Sequence[Row], base: Path, splits: Splits) -> tuple[list[Scene], list[Finding]]:
     """One scene per input. rows: of one network on one data set. Also a finding if they are not here to evaluate."""
     by_index: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
@@ -63,7 +67,7 @@ def scenes(rows: Sequence[Row], base: Path) -> tuple[list[Scene], list[Finding]]
     if not rows:
         return [], []
     try:
-        split, network = _load(rows[0], base)
+        split, network = _load(rows[0], base, splits)
     except InvalidInput as error:
         blind = [Scene(together, None, None, ()) for together in by_index.values()]
         message = f"{rows[0].model} on {rows[0].dataset}: {error}"
@@ -71,9 +75,11 @@ def scenes(rows: Sequence[Row], base: Path) -> tuple[list[Scene], list[Finding]]
     return [_scene(index, together, split, network) for index, together in sorted(by_index.items())], []
 
 
-def _load(row: Row, base: Path) -> tuple[Split, Network]:
+def _load(row: Row, base: Path, splits: Splits) -> tuple[Split, Network]:
     """The data and the network of a row. Raises `InvalidInput` if they are not here, or others by the same name."""
-    split = data.load(row.dataset).test
+    if row.dataset not in splits:
+        splits[row.dataset] = data.load(row.dataset).test
+    split = splits[row.dataset]
     if split.sha256 != row.data_sha256:
         raise InvalidInput(f"the data set {row.dataset} is not the one recorded")
     source = str(resolve(row.model, base)) if row.model.endswith((".onnx", ".onnx.gz")) else row.model
