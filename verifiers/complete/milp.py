@@ -1,13 +1,14 @@
 """Bounded MILP: mixed-integer verification of ReLU networks after progressive bound tightening.
 
 Encoded: the network exactly; each unstable ReLU with one binary for its phase and big-M constants from its own
-pre-activation bounds, stable ones without. The bounds are tightened progressively, each step only where the one
-before left a neuron unstable: interval arithmetic and CROWN (one pass), then a linear program per side. Complete for
-chains of affine layers (linear, convolution, average pool, batch norm) and ReLU under l_inf with the box, and l1.
+pre-activation bounds, stable ones without. Complete for chains of affine layers (linear, convolution, average pool,
+batch norm) and ReLU under l_inf with the box, and l1.
 
-Decided, class by class, by branch and bound on the binaries (`phase_search`), after a short attack. Where the limit
-presses, the last quarter of a class's time goes to a mixed-integer solver on the big-M program (`big_m`), which looks
-for a counterexample in its own way.
+Decided, after a short attack, class by class, by branch and bound on the binaries (`phase_search`). Bounds are
+tightened progressively, each step only for what the one before left open: intervals and CROWN; then a linear program
+and a few nodes per class (most of what can be proved is proved there); then a linear program per side of each
+unstable neuron, and the search to its end. Where the limit presses, the last quarter of a class's time goes to a
+mixed-integer solver on the big-M program (`big_m`), which looks for a counterexample in its own way.
 
 What the verdicts rest on. A MIP solver calls a point feasible if it violates rows by 1e-6 and integrality by 1e-6 to
 1e-5; with big-M rows that error is multiplied by the weights of the layers above, and presolve and cuts are computed
@@ -24,6 +25,7 @@ V. Tjeng, K. Xiao, R. Tedrake: Evaluating Robustness of Neural Networks with Mix
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -39,11 +41,13 @@ if TYPE_CHECKING:
     from sokbench.core.problem import Problem
     from verifiers.lp.chain import Instance
     from verifiers.lp.program import Objective
-    from verifiers.lp.tighten import Tightened
+    from verifiers.lp.tighten import Relaxed
 
     from .phase_search import Search
     from .witness import WitnessFinder
 
+# what of the remaining time goes to the search before tightening, to tightening, and to our own search of a class
+_EARLY_SHARE, _EARLY_NODES = 0.5, 60
 _TIGHTENING_SHARE = 0.4
 _OWN_SEARCH_SHARE = 0.75
 
@@ -80,7 +84,7 @@ class MILP(CompleteVerifier):
         import torch
 
         from verifiers.lp.chain import instances
-        from verifiers.lp.tighten import share, tighten
+        from verifiers.lp.tighten import relax, share, tighten
 
         from .witness import WitnessFinder
 
@@ -92,25 +96,35 @@ class MILP(CompleteVerifier):
         witness = finder.attack(deadline)
         if witness is not None:
             return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
+        early = relax(image.layers, image.inputs, image.intervals)
+        first = self._search(image, early, finder, share(deadline, _EARLY_SHARE), _EARLY_NODES)
+        if first.verdict is not Verdict.UNKNOWN:
+            return first
         tight = tighten(image.layers, image.inputs, image.intervals, share(deadline, _TIGHTENING_SHARE))
-        return self._search(image, tight, finder, deadline)
+        last = self._search(image, tight, finder, deadline, math.inf)
+        nodes = int(first.stats["nodes"]) + int(last.stats["nodes"])
+        return replace(last, stats={**last.stats, "nodes": nodes})
 
-    def _search(self, image: Instance, tight: Tightened, finder: WitnessFinder, deadline: Deadline) -> Outcome:
-        """The decision on the finished program: a linear program per class, then branch and bound where that fails."""
+    def _search(
+        self, image: Instance, relaxed: Relaxed, finder: WitnessFinder, deadline: Deadline, most_nodes: float
+    ) -> Outcome:
+        """A linear program per open class, then branch and bound of at most `most_nodes` nodes where that fails."""
         from verifiers.lp.margins import bound_margins
         from verifiers.lp.tighten import share
 
-        program, last = tight.program, image.layers[-1]
+        program, last = relaxed.program, image.layers[-1]
         stats = {"binaries": sum(len(columns.unstable) for columns in program.layers), "nodes": 0, "undecided": 0}
-        points = bound_margins(program, tight.solver, last, image.label, image.margins, deadline)
-        left = [int(other) for other in np.argsort(image.margins) if image.margins[other] <= 0]
+        points = bound_margins(
+            program, relaxed.solver, last, image.label, image.margins, _open_classes(image), deadline
+        )
+        left = _open_classes(image)
         witness = finder.near([points[other] for other in left if other in points], deadline)
         if witness is not None:
             return Outcome(Verdict.FALSIFIED, witness=witness, stats={**stats, "decided_by": "attack"})
         finished = True
         for place, other in enumerate(left):
-            objective = program.margin(last, image.label, other)
-            result = self._decide_class(tight, objective, finder, share(deadline, 1 / (len(left) - place)))
+            objective, part = program.margin(last, image.label, other), share(deadline, 1 / (len(left) - place))
+            result = self._decide_class(relaxed, objective, finder, part, most_nodes)
             stats["nodes"] += result.nodes
             stats["undecided"] += result.undecided
             if result.witness is not None:
@@ -123,19 +137,24 @@ class MILP(CompleteVerifier):
         return Outcome(Verdict.UNKNOWN, margin, None, Termination.OK if finished else Termination.TIMEOUT, stats=stats)
 
     def _decide_class(
-        self, tight: Tightened, objective: Objective, finder: WitnessFinder, deadline: Deadline
+        self, relaxed: Relaxed, objective: Objective, finder: WitnessFinder, deadline: Deadline, most_nodes: float
     ) -> Search:
-        """Our own search, and a solver's search for a counterexample if that came to no end."""
+        """Our own search; if that was to go to the end and time ended it, a solver's search for a counterexample."""
         from verifiers.lp.tighten import share
 
         from .big_m import search_big_m
         from .phase_search import search_phases
 
         own = share(deadline, _OWN_SEARCH_SHARE)
-        result = search_phases(tight.program, tight.solver, objective, finder.at, own)
-        if result.finished or deadline.expired():
+        result = search_phases(relaxed.program, relaxed.solver, objective, finder.at, own, most_nodes)
+        if result.finished or most_nodes < math.inf or deadline.expired():
             return result
-        claim = search_big_m(tight.program, objective, self.solver, deadline)
+        claim = search_big_m(relaxed.program, objective, self.solver, deadline)
         if claim.point is None:
             return result
-        return replace(result, witness=finder.at(claim.point[: tight.program.inputs.size]))
+        return replace(result, witness=finder.at(claim.point[: relaxed.program.inputs.size]))
+
+
+def _open_classes(image: Instance) -> list[int]:
+    """The classes without a positive margin, the least margin first."""
+    return [int(other) for other in np.argsort(image.margins) if image.margins[other] <= 0]

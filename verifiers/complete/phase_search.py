@@ -59,8 +59,8 @@ class _Node:
 @dataclass(frozen=True)
 class Search:
     """bound: proved lower bound of the objective; witness: what refutes it, if found; nodes: linear programs solved;
-    finished: False if the deadline came first; undecided: leaves within rounding of zero, neither proved nor refuted.
-    """
+    finished: False if the deadline or the number of nodes came first; undecided: leaves within rounding of zero, which
+    were neither proved nor refuted."""
 
     bound: float
     witness: Tensor | None
@@ -75,8 +75,9 @@ def search_phases(
     objective: Objective,
     witness_at: Callable[[Vector], Tensor | None],
     deadline: Deadline,
+    most_nodes: float = math.inf,
 ) -> Search:
-    """Decide whether `objective` is positive on the program's network.
+    """Decide whether `objective` is positive on the program's network, with at most `most_nodes` linear programs.
 
     witness_at: turns an input (n,) that the relaxation points at into a counterexample, or None if it is not one.
     On return the solver has the program's own bounds again.
@@ -85,7 +86,7 @@ def search_phases(
     open_nodes = [_Node(-math.inf, next(ages), ())]
     proved, nodes, undecided, witness = math.inf, 0, 0, None
     stop_above = 1e-6 * _scale(objective, program.bounds)
-    while open_nodes and witness is None and not deadline.expired():
+    while open_nodes and witness is None and nodes < most_nodes and not deadline.expired():
         node = heapq.heappop(open_nodes)
         bounds = phase_bounds(program, node.splits)
         solver.set_bounds(bounds)

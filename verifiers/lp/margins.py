@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from .safe_bound import Vector
 
@@ -22,20 +21,19 @@ def bound_margins(
     last: AffineLayer,
     label: int,
     margins: Vector,
+    others: Iterable[int],
     deadline: Deadline,
 ) -> dict[int, Vector]:
-    """Raise `margins` (C,) in place to what the relaxation proves, the class with the least margin first.
+    """Raise `margins` (C,) in place, for the classes `others`, to what the relaxation proves.
 
     last: the layer that gives the logits. Stops at the deadline, keeping what it has. Returns, by class, the
     relaxation's worst input (n,) as the solver sees it.
     """
     worst: dict[int, Vector] = {}
-    for other in np.argsort(margins):
-        if other == label:
-            continue
+    for other in others:
         if deadline.expired():
             break
-        solution = solver.minimum(program.margin(last, label, int(other)), deadline)
+        solution = solver.minimum(program.margin(last, label, other), deadline)
         margins[other] = max(margins[other], solution.bound)
-        worst[int(other)] = solution.primal[: program.inputs.size]
+        worst[other] = solution.primal[: program.inputs.size]
     return worst

@@ -28,7 +28,7 @@ Interval = tuple[Vector, Vector]
 
 
 @dataclass(frozen=True)
-class Tightened:
+class Relaxed:
     """The program of all ReLU layers and its warm solver; `finished` is False if time ran out on the way (the rest of
     the neurons then keep the bounds they came with)."""
 
@@ -39,7 +39,7 @@ class Tightened:
 
 def tighten(
     layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[Interval], deadline: Deadline
-) -> Tightened:
+) -> Relaxed:
     """Build the triangle program of all layers but the last, tightening each unstable neuron by linear programs.
 
     layers: the chain, the last one giving the logits; intervals: sound (lower, upper) of every ReLU's input.
@@ -53,15 +53,15 @@ def tighten(
             _tighten_layer(program, solver, layer, lower, upper, deadline)
         program.add_layer(layer, lower, upper)
         solver.extend()
-    return Tightened(program, solver, finished=not deadline.expired())
+    return Relaxed(program, solver, finished=not deadline.expired())
 
 
-def relaxed(layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[Interval]) -> TriangleProgram:
+def relax(layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[Interval]) -> Relaxed:
     """The triangle program of all layers but the last with the bounds as given."""
     program = TriangleProgram(inputs)
     for layer, (lower, upper) in zip(layers[:-1], intervals, strict=True):
         program.add_layer(layer, lower, upper)
-    return program
+    return Relaxed(program, LinearSolver(program), finished=True)
 
 
 def share(deadline: Deadline, fraction: float) -> Deadline:

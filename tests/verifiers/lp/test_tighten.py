@@ -9,8 +9,7 @@ from sokbench.core.deadline import Deadline
 from tests.verifiers.lp.nets import exact_minimum, forward, intervals, random_chain
 from verifiers.lp.input_set import InputSet
 from verifiers.lp.margins import bound_margins
-from verifiers.lp.solver import LinearSolver
-from verifiers.lp.tighten import relaxed, tighten
+from verifiers.lp.tighten import relax, tighten
 
 
 def box(rng: np.random.Generator, size: int, radius: float) -> InputSet:
@@ -30,11 +29,11 @@ def test_margins_lie_between_the_untightened_and_the_exact_ones(make, seed):
     layers = random_chain(rng, (3, 4, 3, 3))
     inputs = make(rng, 3, 0.5)
     spans = intervals(layers, inputs)
-    loose = relaxed(layers, inputs, spans)
+    loose = relax(layers, inputs, spans)
     plain, full = np.full(3, -np.inf), np.full(3, -np.inf)
-    bound_margins(loose, LinearSolver(loose), layers[-1], 0, plain, Deadline())
+    bound_margins(loose.program, loose.solver, layers[-1], 0, plain, (1, 2), Deadline())
     tight = tighten(layers, inputs, spans, Deadline())
-    bound_margins(tight.program, tight.solver, layers[-1], 0, full, Deadline())
+    bound_margins(tight.program, tight.solver, layers[-1], 0, full, (1, 2), Deadline())
     for other in (1, 2):
         row = np.eye(3)[0] - np.eye(3)[other]
         exact, _ = exact_minimum(layers, inputs, row)
