@@ -15,7 +15,9 @@ addEventListener("DOMContentLoaded", async () => {
     const group = named || index.groups.reduce((best, one) => (one.cells.length > best.cells.length ? one : best));
     const proofs = (setting) => group.cells.filter((cell) => cell.setting === setting && cell.kind !== "attack").length;
     const settings = [...new Set(group.cells.map((cell) => cell.setting))].sort((x, y) => proofs(y) - proofs(x));
-    const setting = settings.includes(sok.get("setting")) ? sok.get("setting") : settings[0];
+    const has = (setting, id) => !id || group.cells.some((cell) => cell.setting === setting && cell.id === id);
+    const setting = settings.includes(sok.get("setting")) ? sok.get("setting")
+      : settings.find((one) => has(one, sok.get("a")) && has(one, sok.get("b"))) || settings[0];
     const cells = group.cells.filter((cell) => cell.setting === setting);
     const provers = cells.filter((cell) => cell.kind !== "attack");
     const a = cells.find((cell) => cell.id === sok.get("a")) || provers[0] || cells[0];
@@ -67,7 +69,7 @@ addEventListener("DOMContentLoaded", async () => {
       : (p < 0.05 ? (onlyA.length > onlyB.length ? a.label : b.label) + " verifies more than chance explains" : "The difference may be chance")
         + " (exact sign test, p = " + (p < 0.0001 ? "< 0.0001" : Number(p.toPrecision(2))) + ").";
     const summary = el("table", {id: "summary"}, el("caption", {}, both.length + " inputs have an answer of both."),
-      el("thead", {}, el("tr", {}, ["", "verified", "falsified", "only this one verifies", "median time"].map((text, at) => el(text ? "th" : "td", {scope: text ? "col" : null, class: at ? "n" : null}, text)))),
+      el("thead", {}, el("tr", {}, ["Method", "verified", "falsified", "only this one verifies", "median time"].map((text, at) => el("th", {scope: "col", class: at ? "n" : null}, text)))),
       el("tbody", {}, [[a, "a", onlyA, "ta"], [b, "b", onlyB, "tb"]].map(([cell, side, only, time]) => el("tr", {},
         el("th", {scope: "row"}, cell.label), el("td", {class: "n"}, String(count(side, "v"))), el("td", {class: "n"}, String(count(side, "f"))),
         el("td", {class: "n"}, String(only.length)), el("td", {class: "n"}, sok.seconds(median(both.map((one) => one[time]))))))));
@@ -97,24 +99,24 @@ addEventListener("DOMContentLoaded", async () => {
 
   function scatter(found, a, b, address) {
     if (!found.length) return el("p", {}, "Neither decides any of these inputs.");
-    const size = 420, left = 56, bottom = 46, values = found.flatMap((one) => [one.ta, one.tb]).filter((value) => value > 0);
+    const size = 420, left = 56, right = 20, top = 26, bottom = 46, values = found.flatMap((one) => [one.ta, one.tb]).filter((value) => value > 0);
     const low = Math.floor(Math.log10(Math.max(1e-4, Math.min(...values)))), high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))));
     const at = (value) => (Math.min(high, Math.max(low, Math.log10(Math.max(value || 0, 1e-5)))) - low) / (high - low);
-    const x = (value) => (left + at(value) * (size - left - 12)).toFixed(1), y = (value) => (size - bottom - at(value) * (size - bottom - 12)).toFixed(1);
+    const x = (value) => (left + at(value) * (size - left - right)).toFixed(1), y = (value) => (size - bottom - at(value) * (size - bottom - top)).toFixed(1);
     const chart = el("svg", {class: "chart", viewBox: "0 0 " + size + " " + size, role: "group", "aria-label": "Seconds of " + a.label + " against seconds of " + b.label});
     for (let power = low; power <= high; power += 1) {
-      const value = 10 ** power, text = sok.seconds(value);
-      chart.append(el("line", {class: "grid", x1: left, x2: size - 12, y1: y(value), y2: y(value)}), el("line", {class: "grid", x1: x(value), x2: x(value), y1: 12, y2: size - bottom}),
-        el("text", {class: "tick", x: left - 6, y: Number(y(value)) + 4, "text-anchor": "end"}, text), el("text", {class: "tick", x: x(value), y: size - bottom + 16, "text-anchor": "middle"}, text));
+      const value = 10 ** power, text = power < 0 ? Number((value * 1000).toPrecision(1)) + " ms" : value + " s";
+      chart.append(el("svg:line", {class: "grid", x1: left, x2: size - right, y1: y(value), y2: y(value)}), el("svg:line", {class: "grid", x1: x(value), x2: x(value), y1: top, y2: size - bottom}),
+        el("svg:text", {class: "tick", x: left - 6, y: Number(y(value)) + 4, "text-anchor": "end"}, text), el("svg:text", {class: "tick", x: x(value), y: size - bottom + 16, "text-anchor": "middle"}, text));
     }
-    chart.append(el("line", {class: "diagonal", x1: x(10 ** low), y1: y(10 ** low), x2: x(10 ** high), y2: y(10 ** high)}),
-      el("text", {class: "axisname", x: size - 12, y: size - 8, "text-anchor": "end"}, "A: " + a.label), el("text", {class: "axisname", x: 12, y: 12, transform: "rotate(-90 12 12)", "text-anchor": "end"}, "B: " + b.label));
+    chart.append(el("svg:line", {class: "diagonal", x1: x(10 ** low), y1: y(10 ** low), x2: x(10 ** high), y2: y(10 ** high)}),
+      el("svg:text", {class: "axisname", x: size - right, y: size - 8, "text-anchor": "end"}, "A: " + a.label), el("svg:text", {class: "axisname", x: left, y: 14}, "B: " + b.label));
     for (const one of found.slice(0, 3000)) {
       const px = Number(x(one.ta)), py = Number(y(one.tb)), decided = (code) => code === "v" || code === "f";
       const whole = decided(one.a) && decided(one.b);
       const shape = whole ? "M" + (px - 4) + " " + py + "a4 4 0 1 0 8 0a4 4 0 1 0 -8 0Z" : "M" + px + " " + (py - 5) + "L" + (px + 5) + " " + (py + 4) + "L" + (px - 5) + " " + (py + 4) + "Z";
       const tip = "input " + one.input + ": " + sok.seconds(one.ta) + " and " + sok.seconds(one.tb);
-      chart.append(el("a", {class: "mark", href: address(one), "data-tip": tip, "aria-label": tip}, el("path", {class: whole ? "fam-1" : "fam-5", d: shape})));
+      chart.append(el("svg:a", {class: "mark", href: address(one), "data-tip": tip, "aria-label": tip}, el("svg:path", {class: whole ? "fam-1" : "fam-5", d: shape})));
     }
     return chart;
   }

@@ -8,8 +8,9 @@ const sok = (() => {
 
   // el("td", {class: "n", onclick: f}, "text", child): text is always text, never markup
   function el(tag, attributes = {}, ...children) {
-    const svg = ["svg", "path", "line", "text", "g", "circle", "rect", "use"].includes(tag);
-    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+    // "svg:a" is a link inside a drawing
+    const drawn = tag.startsWith("svg");
+    const node = drawn ? document.createElementNS("http://www.w3.org/2000/svg", tag.replace("svg:", "")) : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) node.addEventListener(name.slice(2), value);

@@ -47,7 +47,7 @@ addEventListener("DOMContentLoaded", () => {
       const found = !row || words.every((word) => item.textContent.toLowerCase().includes(word));
       if (item.tagName === "TH") columns(item, fits);
       else item.classList.toggle("off", !(fits && found));
-      if (row) { rows += 1; shown += fits && found; }
+      if (row && count && item.closest("table").id === count.dataset.count) { rows += 1; shown += fits && found; }
     }
     for (const body of document.querySelectorAll("tbody[data-group]")) {
       body.classList.toggle("off", !body.querySelector("tr[data-item]:not(.off)"));

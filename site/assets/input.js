@@ -121,11 +121,27 @@ addEventListener("DOMContentLoaded", async () => {
   }
 
   const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + String(text).replaceAll("'", "'\\''") + "'");
+  // the command whose answer is this row
   function repeat(cell, detail) {
-    const parts = ["sokbench", cell.kind === "certifier" ? "certify" : "verify", quote(group.model), "--data", quote(group.dataset), "--index", input];
-    parts.push(cell.kind === "certifier" ? "--certifier" : "--method", quote(cell.method));
-    if (cell.kind === "certifier" && detail.noise && detail.noise.sigma) parts.push("--sigma", detail.noise.sigma);
-    if (cell.radius !== null && cell.kind !== "certifier") parts.push("--norm", cell.norm, "--radius", cell.radius);
+    const certify = cell.kind === "certifier";
+    const parts = ["sokbench", certify ? "certify" : "verify", quote(group.model), "--data", quote(group.dataset), "--index", input];
+    const add = (name, value) => parts.push(name, typeof value === "number" ? String(value) : quote(value));
+    add(certify ? "--certifier" : "--method", cell.method);
+    if (certify) {
+      const noise = detail.noise || {};
+      if (noise.kind && noise.kind !== "gaussian") add("--noise", noise.kind);
+      if (noise.sigma !== undefined) add("--sigma", noise.sigma);
+      if (cell.samples) { add("--n0", cell.samples.n0); add("--n", cell.samples.n); }
+      if (detail.alpha !== undefined) add("--alpha", detail.alpha);
+    } else {
+      add("--norm", cell.norm);
+      if (cell.radius !== null) add("--radius", cell.radius);
+      if (detail.low === undefined) parts.push("--no-box");
+    }
+    add("--limit", detail.limit);
+    if (!certify && detail.memory !== 8 * 2 ** 30) add("--memory", detail.memory / 2 ** 20 + " MiB");
+    if (detail.seed) add("--seed", detail.seed);
+    for (const [name, value] of Object.entries(JSON.parse(cell.parameters))) add("--set", name + "=" + value);
     return parts.join(" ");
   }
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import InvalidInput
-from ..measured.cells import family_of, kind_of
+from ..measured.cells import family_of, kind_of, noise_text
 from ..measured.names import slug
 from . import contribute, leaderboard_pages, method_pages, overview, ranking_pages, run_pages, table_pages, viewer_pages
 from .images import Pictures, class_names, open_sources
@@ -77,6 +77,12 @@ def _errors(view: View) -> int:
 
 def _index(view: View) -> dict[str, object]:
     """What viewers need to find their way: cells and their shards, class names."""
+    samples = {
+        (row.suite, row.dataset, row.model, noise_text(row.noise)): row.parameters
+        for rows in view.rows.values()
+        for row in rows
+        if row.task == "sample"
+    }
     groups = [
         {
             "suite": suite,
@@ -95,6 +101,7 @@ def _index(view: View) -> dict[str, object]:
                     "task": cell.task,
                     "norm": cell.setting.norm,
                     "radius": cell.setting.radius,
+                    "samples": samples.get((suite, dataset, model, cell.contender.noise)),
                     "setting": cell.question,
                     "page": slug(cell.contender.method),
                 }

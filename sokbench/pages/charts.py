@@ -16,6 +16,7 @@ from .paths import inputs_path
 from .radii import RadiusBoard
 from .svg import MARKERS, Chart, chart, decades, facet_attributes, marker_path
 
+CURVES = 8
 PERCENT_TICKS = [(0.0, "0"), (25.0, "25"), (50.0, "50"), (75.0, "75"), (100.0, "100")]
 _VERIFIER_FAMILIES = [family for family in FAMILIES if family not in ("baseline", "attack")]
 
@@ -28,9 +29,22 @@ def family_marker(family: str) -> tuple[str, str]:
     return MARKERS[place % len(MARKERS)], f"fam-{place}"
 
 
+def curve_marker(place: int) -> tuple[str, str]:
+    """(marker, style class) of the curve at a place in a radius board."""
+    return MARKERS[place], f"fam-{place + 1}"
+
+
+def curve_icon(place: int) -> Markup:
+    """The marker of a curve for the table below it; empty for what is not drawn."""
+    return _icon(*curve_marker(place)) if place < CURVES else Markup("")
+
+
 def marker_icon(family: str) -> Markup:
     """The marker of a family as a small picture for legends."""
-    marker, css = family_marker(family)
+    return _icon(*family_marker(family))
+
+
+def _icon(marker: str, css: str) -> Markup:
     path = Markup('<path class="{}" d="{}"/>').format(css, marker_path(marker, 7, 7))
     return Markup('<svg class="icon" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(path)
 
@@ -40,8 +54,7 @@ def time_accuracy(board: Board, facts: ModelFacts, links: dict[int, str]) -> Mar
     entries = [entry for entry in board.of_model(facts.model) if entry.rank is not None and entry.cell.seconds]
     if not entries:
         return Markup("")
-    seconds = [max(entry.cell.seconds or 0.0, 1e-4) for entry in entries]
-    low, high = decades(min(seconds), max(seconds))
+    low, high = decades(min(map(_seconds, entries)), max(map(_seconds, entries)))
     drawn = chart((low, high), (0, 100), f"Certified accuracy against time on {facts.model}", log="x")
     drawn.axes(_time_ticks(low, high), PERCENT_TICKS, "time per input", "certified, %")
     if facts.attacked is not None:
@@ -51,31 +64,43 @@ def time_accuracy(board: Board, facts: ModelFacts, links: dict[int, str]) -> Mar
     if steps:
         drawn.line([*steps, (high, steps[-1][1])], "front", step=True)
     for entry in sorted(entries, key=lambda e: e in front):
-        share, at = entry.certified, max(entry.cell.seconds or 0.0, 1e-4)
-        marker, css = family_marker(entry.family)
-        name = entry.cell.contender.label
-        tip = (
-            f"{name}: {percent_text(share.value)} % [{percent_text(share.low)}, {percent_text(share.high)}] "
-            f"of {share.n}, {seconds_text(at)} per input"
-        )
-        drawn.interval(at, 100 * share.low, 100 * share.high, "ci")
-        facets = facet_attributes(family=entry.family, model=facts.model, method=entry.cell.contender.method)
-        drawn.mark(
-            at, 100 * share.value, marker, css + (" onfront" if entry in front else ""), tip, links[id(entry)], facets
-        )
+        share, at, marker = entry.certified, _seconds(entry), family_marker(entry.family)
+        drawn.interval(at, 100 * share.low, 100 * share.high, "ci", _facets(entry))
+        drawn.mark(at, 100 * share.value, *marker, _tip(entry), links[id(entry)], _facets(entry))
     for entry in front:
-        drawn.label(max(entry.cell.seconds or 0.0, 1e-4), 100 * entry.certified.value, entry.cell.contender.method)
+        drawn.label(_seconds(entry), 100 * entry.certified.value, entry.cell.contender.method, facets=_facets(entry))
     return drawn.render()
 
 
+def _seconds(entry: Entry) -> float:
+    """Where an entry stands on a logarithmic axis that starts at 0.1 ms."""
+    return max(entry.cell.seconds or 0.0, 1e-4)
+
+
+def _facets(entry: Entry) -> Markup:
+    return facet_attributes(
+        family=entry.family,
+        training=entry.facts.training,
+        architecture=entry.facts.architecture,
+        method=entry.cell.contender.method,
+    )
+
+
+def _tip(entry: Entry) -> str:
+    share = entry.certified
+    interval = f"[{percent_text(share.low)}, {percent_text(share.high)}]"
+    time = seconds_text(entry.cell.seconds)
+    return f"{entry.cell.contender.label}: {percent_text(share.value)} % {interval} of {share.n}, {time} per input"
+
+
 def radius_curves(board: RadiusBoard) -> Markup:
-    """Certified share over the radius, one curve per cell (the first eight; the table has all)."""
+    """Certified share over the radius, one curve per cell for the first CURVES of them."""
     largest = max((row.certified_radius or 0.0 for curve in board.curves for row in curve.cell.rows), default=0.0)
     if largest <= 0:
         return Markup("")
     drawn = chart((0.0, largest), (0, 100), f"Certified accuracy over the radius: {board.text}", width=760, height=320)
     drawn.axes([(radius, f"{radius:g}") for radius in board.radii], PERCENT_TICKS, "radius", "certified, %")
-    for place, curve in enumerate(board.curves[:8]):
+    for place, curve in enumerate(board.curves[:CURVES]):
         found = sorted(row.certified_radius or 0.0 for row in curve.cell.rows if certified(row, 0.0))
         points, remaining, total = [(0.0, 100 * len(found) / len(curve.cell.rows))], len(found), len(curve.cell.rows)
         for radius in found:
@@ -83,11 +108,9 @@ def radius_curves(board: RadiusBoard) -> Markup:
             points.append((radius, 100 * remaining / total))
         drawn.line(points, f"curve c{place}", step=True)
         middle = points[len(points) // 2]
-        marker = MARKERS[place % len(MARKERS)]
         label = f"{curve.cell.contender.label} on {curve.cell.model}"
         tip = f"{label}: average radius {curve.average.over_all:.3g}"
-        drawn.mark(*middle, marker, f"fam-{place + 1}", tip, "../" + inputs_path(curve.cell))
-        drawn.label(*middle, label)
+        drawn.mark(*middle, *curve_marker(place), tip, "../" + inputs_path(curve.cell))
     return drawn.render()
 
 

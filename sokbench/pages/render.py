@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ..core.registry import ROOT
 from ..measured import names
 from ..measured.status import STATUSES
-from .charts import marker_icon
+from .charts import curve_icon, marker_icon
 from .paths import inputs_path, method_path
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Renderer:
         )
         environment.globals.update(
             marker_icon=marker_icon,
+            curve_icon=curve_icon,
             statuses=STATUSES,
             sections=SECTIONS,
             inputs_path=inputs_path,

@@ -17,7 +17,7 @@ def write(renderer: Renderer, view: View) -> None:
     listed = [(run, run_path(run.suite, run.run), rows[run.suite, run.run]) for run in runs]
     renderer.page("runs/index.html", "run_index.html", section="runs/index.html", runs=listed)
     for run, path, count in listed:
-        renderer.page(path, "run.html", section="runs/index.html", run=run, count=count)
+        renderer.page(path, "run.html", section="runs/index.html", run=run, count=count, run_value=run_value)
     renderer.page(
         "conflicts.html",
         "conflicts.html",
@@ -27,6 +27,15 @@ def write(renderer: Renderer, view: View) -> None:
         unaudited=[suite for suite in view.rows if suite not in view.reports],
         outdated=[suite for suite, report in view.reports.items() if not report.covers(view.rows[suite])],
     )
+
+
+def run_value(key: str, value: object) -> str:
+    """A number or list of a run's description, for people."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    if key.endswith("_bytes") and isinstance(value, int | float):
+        return f"{value / 2**30:g} GiB"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _listed(view: View) -> list[tuple[str, Finding, str]]:

@@ -117,4 +117,8 @@ def _details(row: Row, today: Mapping[str, str], pictures: Pictures) -> dict[str
         "high": row.high,
         "witness": pictures.witness(row),
     }
-    return {key: value for key, value in details.items() if value is not None and value not in ("", {}, False)}
+    return {
+        key: value
+        for key, value in details.items()
+        if value is not None and value is not False and value not in ("", {})
+    }

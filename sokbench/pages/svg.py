@@ -78,9 +78,9 @@ class Chart:
         """A filled polygon."""
         self._add('<path class="{}" d="M{}Z"/>', css, "L".join(f"{self.x(x)} {self.y(y)}" for x, y in points))
 
-    def interval(self, x: float, low: float, high: float, css: str) -> None:
-        place = self.x(x)
-        self._add('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>', css, place, place, self.y(low), self.y(high))
+    def interval(self, x: float, low: float, high: float, css: str, facets: Markup = NO_FACETS) -> None:
+        place, ends = self.x(x), (self.y(low), self.y(high))
+        self._add('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}" {}/>', css, place, place, *ends, facets)
 
     def mark(
         self, x: float, y: float, marker: str, css: str, tip: str, href: str = "", facets: Markup = NO_FACETS
@@ -96,7 +96,7 @@ class Chart:
         else:
             self.parts.append(plain.format(tip, tip, facets, shape))
 
-    def label(self, x: float, y: float, text: str, css: str = "label") -> None:
+    def label(self, x: float, y: float, text: str, css: str = "label", facets: Markup = NO_FACETS) -> None:
         """Text beside a point, left out where it would cover another mark or text."""
         at_x, at_y, wide = self.x(x), self.y(y), 6.2 * len(text)
         places = ((at_x + 8, at_y - 9), (at_x - 8 - wide, at_y - 9), (at_x - wide / 2, at_y - 22), (at_x + 8, at_y + 2))
@@ -105,7 +105,8 @@ class Chart:
             inside = box[0] >= LEFT and box[2] <= self.width - 2 and box[1] >= 0 and box[3] <= self.height - BOTTOM
             if inside and not any(_overlap(box, other) for other in self.boxes):
                 self.boxes.append(box)
-                self._add('<text class="{}" x="{}" y="{}">{}</text>', css, round(left, 1), round(top + 10, 1), text)
+                place = (round(left, 1), round(top + 10, 1))
+                self._add('<text class="{}" x="{}" y="{}" {}>{}</text>', css, *place, facets, text)
                 return
 
     def render(self) -> Markup:
@@ -134,7 +135,9 @@ def decades(low: float, high: float) -> tuple[float, float]:
 
 
 def facet_attributes(**facets: str) -> Markup:
-    return Markup(" ").join(Markup('data-{}="{}"').format(name, value) for name, value in facets.items())
+    """Data attributes by which the filters of a page show and hide a mark."""
+    named = [Markup('data-{}="{}"').format(name, value) for name, value in facets.items()]
+    return Markup(" ").join([Markup("data-item"), *named])
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
