@@ -68,8 +68,8 @@ class Laplace(Noise):
 
         # by inversion, in float64: 24 bits would cut the tails off at 17 scales and leave gaps before that
         uniform = torch.empty(out.shape, dtype=torch.float64).uniform_(-1.0, 1.0, generator=generator)
-        magnitude = -torch.log1p(-uniform.abs().clamp_max(1.0 - 2.0**-53))
-        out.copy_(magnitude.mul_(self.scale).copysign_(uniform))
+        magnitude = uniform.abs().clamp_max_(1.0 - 2.0**-53).neg_().log1p_().mul_(-self.scale)
+        out.copy_(magnitude.copysign_(uniform))
         out.add_(x)
 
 

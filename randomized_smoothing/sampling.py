@@ -4,27 +4,28 @@ What a count is must not depend on how it was computed. Two decisions make it so
 
 - The noise of (seed, image, stage) is a sequence of blocks of fixed size, each from a generator of its own. Batch
   size, order, resumption and the number of samples asked for never change a sample: the first n samples of a longer
-  run are the samples of the run with n.
+  run are the samples of the run with n, and a run that was cut off goes on where it stopped.
 - The class of a noisy input is the top class in float64. Float32 logits decide it alone only where the gap between
-  the two largest is far above float32 rounding; the few others are evaluated again, one by one, in float64. So neither
-  the shape of a batch nor the number of threads can flip a near tie.
+  the two largest is far above float32 rounding; the few others are evaluated again in float64, and one by one where
+  even that is close. So neither the shape of a batch nor the number of threads can flip a near tie.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sokbench.core.errors import InvalidInput
 from sokbench.core.evaluation import logits64
 
+from .batches import Request, Stream, block_rows, drawn_ahead
+
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -32,74 +33,52 @@ if TYPE_CHECKING:
 
     from .noise import Noise
 
-Stage = Literal["selection", "estimation"]
-
-BLOCK_VALUES: Final = 2**16
-"""Values drawn from one generator. Part of what a stream is: changing it changes every sample."""
+__all__ = ["Request", "Stream", "class_counts", "count_classes"]
 
 NEAR_TIE: Final = 1e-4
 """Gap of the top two logits, relative to the largest logit of the batch, up to which float64 decides. The logits of
 float32 networks differ from float64 ones by 1e-7 to 1e-5 of that size."""
 
+NEAR_TIE_64: Final = 1e-9
+"""The same for batches in float64, up to which an input is evaluated on its own."""
+
 BYTES: Final = 2**24
 """Memory that a batch with its activations may take. Larger batches fall out of the caches and are slower on a CPU."""
 
-
-@dataclass(frozen=True)
-class Stream:
-    """Which noise: that of image `index` of a data set in the stage `selection` or `estimation`, under `seed`.
-
-    The two stages never share a sample: a class selected by the samples that then bound its probability would make the
-    bound wrong more often than alpha.
-    """
-
-    seed: int
-    index: int
-    stage: Stage
-
-    def __post_init__(self) -> None:
-        if self.stage not in get_args(Stage):
-            raise InvalidInput(f"the stage of a noise stream is selection or estimation, not {self.stage!r}")
-
-    def generator(self, block: int) -> torch.Generator:
-        """The generator of one block of samples, on the CPU, so that every device sees the same noise."""
-        name = f"{self.seed}/{self.index}/{self.stage}/{block}".encode()
-        digest = hashlib.blake2b(name, digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+# bytes that a sample takes in a forward pass, by network, found by a pass that takes as long as several samples
+_SAMPLE_BYTES: WeakKeyDictionary[Network, int] = WeakKeyDictionary()
 
 
 def class_counts(network: Network, x: Tensor, noise: Noise, n: int, stream: Stream) -> NDArray[np.int64]:
-    """How often the base classifier says each class on `n` noisy copies of `x`: int64 (num_classes,), sum n.
+    """How often the base classifier says each class on the first `n` noisy copies of `x`: int64 (num_classes,).
 
-    x: one input, shape `network.input_shape`, on the device of the network. Noise is added in the units of `x` and
-    nothing is clipped. Raises `InvalidInput` for a wrong shape, no samples, or logits that are not numbers.
+    As `count_classes` with a single request.
     """
-    if tuple(x.shape) != tuple(network.input_shape):
-        raise InvalidInput(f"the input has shape {tuple(x.shape)}, but {network.name} expects {network.input_shape}")
-    if n < 1:
-        raise InvalidInput(f"the number of samples must be at least 1, not {n}")
-    counts = torch.zeros(network.num_classes, dtype=torch.int64)
+    counts: NDArray[np.int64] = count_classes(network, noise, [Request(x, stream, 0, n)])[0]
+    return counts
+
+
+def count_classes(network: Network, noise: Noise, requests: Sequence[Request]) -> NDArray[np.int64]:
+    """Class counts (len(requests), num_classes), int64, of each request's samples.
+
+    Requests of several images and stages share full batches, and give what each would give alone; counts of samples
+    0 to m and m to n add up to those of 0 to n. Inputs have shape `network.input_shape`, on the device of the network.
+    Noise is added in the units of x and nothing is clipped. Raises `InvalidInput` for a wrong shape, or logits that are
+    not numbers.
+    """
+    for request in requests:
+        if tuple(request.x.shape) != tuple(network.input_shape):
+            raise InvalidInput(
+                f"the input has shape {tuple(request.x.shape)}, but {network.name} expects {network.input_shape}"
+            )
+    classes = network.num_classes
+    counts = torch.zeros(len(requests) * classes, dtype=torch.int64)
     with torch.no_grad():
-        for batch in _batches(x.detach().float(), noise, n, stream, _batch_rows(network, x)):
-            counts += torch.bincount(_classes(network, batch), minlength=network.num_classes)
-    return counts.numpy()
-
-
-def _batches(x: Tensor, noise: Noise, n: int, stream: Stream, rows: int) -> Iterator[Tensor]:
-    """The first `n` noisy copies of `x` in batches of `rows`, a multiple of the block size or less than a block.
-
-    A batch lives in a buffer that the next one overwrites.
-    """
-    per_block = _block_rows(x)
-    buffer = torch.empty(max(rows, per_block), *x.shape)
-    centre = x.cpu()
-    for first in range(0, n, len(buffer)):
-        count = min(len(buffer), n - first)
-        for start in range(0, count, per_block):
-            generator = stream.generator((first + start) // per_block)
-            noise.sample_(buffer[start : start + per_block], centre, generator)
-        for start in range(0, count, rows):
-            yield buffer[start : min(start + rows, count)].to(x.device)
+        rows = _batch_rows(network, requests[0].x) if requests else 1
+        for batch in drawn_ahead(requests, noise, rows):
+            found = _classes(network, batch.rows.to(requests[0].x.device))
+            counts += torch.bincount(batch.owners * classes + found, minlength=len(counts))
+    return counts.view(len(requests), classes).numpy()
 
 
 def _classes(network: Network, batch: Tensor) -> Tensor:
@@ -107,23 +86,30 @@ def _classes(network: Network, batch: Tensor) -> Tensor:
     logits = network(batch)
     best, classes = logits.topk(2, dim=1)
     decided = best[:, 0] - best[:, 1] > NEAR_TIE * logits.abs().max()  # False where a logit is NaN
-    classes = classes[:, 0].cpu()
-    for row in (~decided).nonzero().flatten().tolist():
-        exact = logits64(network, batch[row : row + 1])
-        if bool(exact.isnan().any()):
-            raise InvalidInput(f"{network.name} gives NaN for a noisy input; its class is undefined")
-        classes[row] = exact.argmax()
-    return classes
+    found = classes[:, 0].cpu()
+    close = (~decided).nonzero().flatten().cpu()
+    if len(close):
+        found[close] = _classes64(network, batch[close.to(batch.device)])
+    return found
 
 
-def _block_rows(x: Tensor) -> int:
-    return max(1, BLOCK_VALUES // x.numel())
+def _classes64(network: Network, batch: Tensor) -> Tensor:
+    logits = logits64(network, batch)
+    if bool(logits.isnan().any()):
+        raise InvalidInput(f"{network.name} gives NaN for a noisy input; its class is undefined")
+    best, classes = logits.topk(2, dim=1)
+    found = classes[:, 0]
+    for row in (best[:, 0] - best[:, 1] <= NEAR_TIE_64 * logits.abs().max()).nonzero().flatten().tolist():
+        found[row] = logits64(network, batch[row : row + 1]).argmax()
+    return found
 
 
 def _batch_rows(network: Network, x: Tensor) -> int:
     """How many samples fit into `BYTES`: whole blocks, or fewer samples than a block where a block does not fit."""
-    rows = max(1, BYTES // _bytes_per_sample(network, x))
-    per_block = _block_rows(x)
+    if network not in _SAMPLE_BYTES:
+        _SAMPLE_BYTES[network] = _bytes_per_sample(network, x)
+    rows = max(1, BYTES // _SAMPLE_BYTES[network])
+    per_block = block_rows(x)
     return rows if rows < per_block else rows - rows % per_block
 
 

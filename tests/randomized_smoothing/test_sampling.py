@@ -9,8 +9,9 @@ from scipy.stats import norm
 from torch import nn
 
 from randomized_smoothing import sampling
+from randomized_smoothing.batches import BLOCK_VALUES, Batch, drawn_ahead
 from randomized_smoothing.noise import Gaussian
-from randomized_smoothing.sampling import BLOCK_VALUES, Stream, class_counts
+from randomized_smoothing.sampling import Request, Stream, class_counts, count_classes
 from sokbench.core.errors import InvalidInput
 from sokbench.core.network import Network
 from sokbench.networks import network_from_module
@@ -51,6 +52,53 @@ def test_counts_do_not_depend_on_memory_or_threads(
     for budget in (1, 2**18, 2**21):  # one sample at a time, less than a block, a few blocks
         monkeypatch.setattr(sampling, "BYTES", budget)
         np.testing.assert_array_equal(class_counts(conv_network, x, Gaussian(0.5), 333, stream), expected)
+
+
+def test_packed_requests_give_what_each_gives_alone(conv_network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several images, stages and ranges in one call: the same counts as one by one, in any order and any batches."""
+    monkeypatch.setattr(sampling, "BYTES", 2**19)
+    images, noise = torch.rand(3, 3, 28, 28), Gaussian(0.5)
+    requests = [
+        Request(images[0], Stream(3, 0, "selection"), 0, 10),
+        Request(images[1], Stream(3, 1, "estimation"), 0, 1),
+        Request(images[1], Stream(3, 1, "estimation"), 1, 100),
+        Request(images[2], Stream(3, 2, "estimation"), 13, 77),
+        Request(images[2], Stream(3, 2, "estimation"), 0, 13),
+    ]
+    counts = count_classes(conv_network, noise, requests)
+    assert counts.sum(axis=1).tolist() == [10, 1, 99, 64, 13]
+    np.testing.assert_array_equal(count_classes(conv_network, noise, requests[::-1]), counts[::-1])
+    np.testing.assert_array_equal(counts[0], class_counts(conv_network, images[0], noise, 10, requests[0].stream))
+    # what was cut off goes on where it stopped
+    whole = class_counts(conv_network, images[1], noise, 100, requests[1].stream)
+    np.testing.assert_array_equal(counts[1] + counts[2], whole)
+    whole = class_counts(conv_network, images[2], noise, 77, requests[3].stream)
+    np.testing.assert_array_equal(counts[3] + counts[4], whole)
+    assert count_classes(conv_network, noise, []).shape == (0, 5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100, 131, 262, 5000])
+def test_batches_are_full_and_hold_every_sample_once(rows: int) -> None:
+    """500 values per sample: blocks of 131. Batches of any size hold the same samples in the same order."""
+    requests = [
+        Request(torch.full((500,), float(owner)), Stream(0, owner, "estimation"), start, stop)
+        for owner, (start, stop) in enumerate([(0, 131), (5, 6), (130, 400), (0, 50)])
+    ]
+    batches = [Batch(b.rows.clone(), b.owners.clone()) for b in drawn_ahead(requests, Gaussian(1.0), rows)]
+    assert {len(batch.rows) for batch in batches[:-1]} <= {rows}
+    alone = [b.rows.clone() for request in requests for b in drawn_ahead([request], Gaussian(1.0), 10_000)]
+    assert torch.equal(torch.cat([batch.rows for batch in batches]), torch.cat(alone))
+    assert torch.cat([batch.owners for batch in batches]).bincount().tolist() == [131, 1, 270, 50]
+
+
+def test_a_batch_stays_valid_while_the_next_is_drawn() -> None:
+    import time
+
+    request = Request(torch.zeros(3000), Stream(0, 0, "estimation"), 0, 300)
+    for batch in drawn_ahead([request], Gaussian(1.0), 50):
+        before = batch.rows.clone()
+        time.sleep(0.005)
+        assert torch.equal(batch.rows, before)
 
 
 def test_budget_bounds_the_batch(conv_network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
