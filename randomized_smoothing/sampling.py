@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,7 +26,6 @@ from sokbench.core.evaluation import logits64
 from .batches import Request, Stream, block_rows, drawn_ahead
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -41,6 +41,9 @@ float32 networks differ from float64 ones by 1e-7 to 1e-5 of that size."""
 
 NEAR_TIE_64: Final = 1e-9
 """The same for batches in float64, up to which an input is evaluated on its own."""
+
+CLOSE_CALLS: Final = 64
+"""Inputs put aside for float64 before they are evaluated together."""
 
 BYTES: Final = 2**24
 """Memory that a batch with its activations may take. Larger batches fall out of the caches and are slower on a CPU."""
@@ -71,29 +74,52 @@ def count_classes(network: Network, noise: Noise, requests: Sequence[Request]) -
             raise InvalidInput(
                 f"the input has shape {tuple(request.x.shape)}, but {network.name} expects {network.input_shape}"
             )
-    classes = network.num_classes
-    counts = torch.zeros(len(requests) * classes, dtype=torch.int64)
+    if not requests:
+        return np.zeros((0, network.num_classes), dtype=np.int64)
+    tally = _Tally(network, len(requests))
     with torch.no_grad():
-        rows = _batch_rows(network, requests[0].x) if requests else 1
-        for batch in drawn_ahead(requests, noise, rows):
-            found = _classes(network, batch.rows.to(requests[0].x.device))
-            counts += torch.bincount(batch.owners * classes + found, minlength=len(counts))
-    return counts.view(len(requests), classes).numpy()
+        for batch in drawn_ahead(requests, noise, _batch_rows(network, requests[0].x)):
+            tally.add(batch.rows.to(requests[0].x.device), batch.owners)
+        tally.decide_close_calls()
+    return tally.counts.view(len(requests), network.num_classes).numpy()
 
 
-def _classes(network: Network, batch: Tensor) -> Tensor:
-    """The top class of each input of the batch, as float64 evaluation gives it (see the module's docstring)."""
-    logits = network(batch)
-    best, classes = logits.topk(2, dim=1)
-    decided = best[:, 0] - best[:, 1] > NEAR_TIE * logits.abs().max()  # False where a logit is NaN
-    found = classes[:, 0].cpu()
-    close = (~decided).nonzero().flatten().cpu()
-    if len(close):
-        found[close] = _classes64(network, batch[close.to(batch.device)])
-    return found
+class _Tally:
+    """Counts the classes that float64 evaluation gives (see the module's docstring).
+
+    Inputs that float32 cannot decide are put aside and evaluated together: on their own each would cost a float64 pass.
+    """
+
+    def __init__(self, network: Network, requests: int) -> None:
+        self.network = network
+        self.counts = torch.zeros(requests * network.num_classes, dtype=torch.int64)
+        self.close: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, rows: Tensor, owners: Tensor) -> None:
+        """Count the classes of `rows` (k, *shape) for the requests `owners` (k,)."""
+        logits = self.network(rows)
+        best, classes = logits.topk(2, dim=1)
+        decided = best[:, 0] - best[:, 1] > NEAR_TIE * logits.abs().max()  # False where a logit is NaN
+        here = decided.cpu()
+        self._count(owners[here], classes[:, 0].cpu()[here])
+        if not bool(here.all()):
+            self.close.append((rows[~decided], owners[~here]))
+        if sum(len(left) for _, left in self.close) >= CLOSE_CALLS:
+            self.decide_close_calls()
+
+    def decide_close_calls(self) -> None:
+        """Count what `add` put aside. Raises `InvalidInput` where a logit is NaN."""
+        if self.close:
+            rows, owners = (torch.cat(parts) for parts in zip(*self.close, strict=True))
+            self._count(owners, _classes64(self.network, rows))
+            self.close.clear()
+
+    def _count(self, owners: Tensor, classes: Tensor) -> None:
+        self.counts += torch.bincount(owners * self.network.num_classes + classes, minlength=len(self.counts))
 
 
 def _classes64(network: Network, batch: Tensor) -> Tensor:
+    """The top class of each input, on the CPU in float64; one by one where a batch is not accurate enough."""
     logits = logits64(network, batch)
     if bool(logits.isnan().any()):
         raise InvalidInput(f"{network.name} gives NaN for a noisy input; its class is undefined")

@@ -124,7 +124,8 @@ def test_near_ties_are_decided_in_float64() -> None:
             self.layer = module
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.layer(x.double()).to(x.dtype)
+            logits: torch.Tensor = self.layer(x.double())
+            return logits.to(x.dtype)
 
     network = Network("near tie", Lossy().eval(), (1,), 3, "")
     counts = class_counts(network, torch.zeros(1), Gaussian(1.0), 20, Stream(0, 0, "selection"))
