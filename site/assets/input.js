@@ -43,6 +43,7 @@ addEventListener("DOMContentLoaded", async () => {
     const setting = settings.includes(sok.get("setting")) ? sok.get("setting") : settings[0];
     const cells = group.cells.filter((cell) => cell.setting === setting && rows.cells[cell.id].status[place] !== "-");
     document.getElementById("lead").textContent = "Label " + label + (name && name !== String(label) ? " (" + name + ")" : "") + ", model " + group.model + ", suite " + group.suite + ", " + setting + ".";
+    sok.crumb(cells[0]);
     choice.replaceChildren(...(settings.length > 1 ? settings : []).map((one) =>
       el("button", {type: "button", "aria-pressed": String(one === setting), onclick: () => sok.set({setting: one, witness: ""})}, one)));
     table(setting, cells);

@@ -14,6 +14,7 @@ addEventListener("DOMContentLoaded", async () => {
   const names = index.classes[group.dataset] || [];
   document.title = cell.label + " on " + group.model + " · sokbench";
   document.getElementById("title").textContent = cell.label + " on " + group.model;
+  sok.crumb(cell);
   const lead = document.getElementById("lead");
   lead.append(cell.setting + ", suite " + group.suite + ". ",
     sok.el("a", {href: sok.link("compare.html", {suite: group.suite, dataset: group.dataset, model: group.model, setting: cell.setting, a: cell.id})}, "Compare with another method"),

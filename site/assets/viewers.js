@@ -15,6 +15,13 @@ sok.seconds = (value) => {
 };
 sok.number = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(4))));
 
+// leads back to the table that a cell stands in
+sok.crumb = (cell) => {
+  const crumbs = document.querySelector(".crumbs");
+  crumbs.querySelectorAll("[data-made]").forEach((node) => node.remove());
+  if (cell && cell.table) crumbs.append(sok.el("span", {"data-made": true}, " / ", sok.el("a", {href: sok.root + cell.table}, cell.setting)));
+};
+
 // finds the group of cells that the address names
 sok.findGroup = async () => {
   const index = await sok.shard("index");

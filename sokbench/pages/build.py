@@ -11,7 +11,7 @@ from ..measured.cells import family_of, kind_of, noise_text
 from ..measured.names import slug
 from . import contribute, leaderboard_pages, method_pages, overview, ranking_pages, run_pages, table_pages, viewer_pages
 from .images import Pictures, class_names, open_sources
-from .paths import run_path
+from .paths import run_path, table_path
 from .render import Renderer
 from .shards import shard_name, write_images, write_model, write_shard
 from .view import Progress, View, read
@@ -104,6 +104,7 @@ def _index(view: View) -> dict[str, object]:
                     "samples": samples.get((suite, dataset, model, cell.contender.noise)),
                     "setting": cell.question,
                     "page": slug(cell.contender.method),
+                    "table": table_path(cell) if cell.task == "verify" else "",
                 }
                 for cell in cells
             ],

@@ -35,10 +35,11 @@ def write(renderer: Renderer, view: View) -> None:
 
 
 def prominent(boards: Sequence[Board]) -> Board | None:
-    """The board with most to say: most entries, then most inputs."""
+    """The board with most to say: most entries, then most inputs, then the larger radius."""
 
-    def weight(board: Board) -> tuple[int, int]:
-        return len(board.ranked), sum(len(entry.cell.rows) for entry in board.entries)
+    def weight(board: Board) -> tuple[int, int, float]:
+        inputs = sum(len(entry.cell.rows) for entry in board.entries)
+        return len(board.ranked), inputs, board.setting.radius or 0.0
 
     return max(boards, key=weight, default=None)
 

@@ -14,8 +14,8 @@ def board_path(board: Board) -> str:
     return f"rankings/{slug(board.suite)}.{board.setting.slug}.html"
 
 
-def table_path(board: Board) -> str:
-    return f"tables/{slug(board.suite)}.{board.setting.slug}.html"
+def table_path(of: Board | Cell) -> str:
+    return f"tables/{slug(of.suite)}.{of.setting.slug}.html"
 
 
 def ladder_path(ladder: Ladder) -> str:

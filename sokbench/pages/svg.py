@@ -137,7 +137,7 @@ def decades(low: float, high: float) -> tuple[float, float]:
 def facet_attributes(**facets: str) -> Markup:
     """Data attributes by which the filters of a page show and hide a mark."""
     named = [Markup('data-{}="{}"').format(name, value) for name, value in facets.items()]
-    return Markup(" ").join([Markup("data-item"), *named])
+    return Markup(" ").join([Markup('data-item=""'), *named])
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from sokbench.core.registry import catalog
+from sokbench.measured.cells import gather
+from sokbench.pages.boards import boards
+from sokbench.pages.charts import family_marker, radius_curves, time_accuracy, trend
+from sokbench.pages.radii import radius_boards
+from sokbench.pages.relaxations import CASES, drawings
+from sokbench.pages.svg import MARKERS, Scale, chart, decades, marker_path
+from tests.sokbench.made import row, rows
+from tests.sokbench.pages.test_ladders import record
+
+
+def test_scales_map_ends_to_ends_and_clamp_below_a_logarithm():
+    assert [Scale(0, 10, 100, 200)(value) for value in (0, 5, 10)] == [100, 150, 200]
+    assert [Scale(0.1, 10, 0, 100, log=True)(value) for value in (0.1, 1, 10, 0)] == [0, 50, 100, 0]
+
+
+def test_decades_enclose_the_values():
+    assert decades(0.02, 3.0) == (0.01, 10.0)
+    assert decades(1.0, 1.0) == (1.0, 100.0)
+
+
+def test_markers_differ():
+    assert len({marker_path(marker, 0, 0) for marker in MARKERS}) == len(MARKERS)
+
+
+def test_labels_never_cover_each_other():
+    drawn = chart((0, 1), (0, 1), "t")
+    for _ in range(12):
+        drawn.label(0.5, 0.5, "a label")
+    boxes = drawn.boxes
+    for place, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+def test_every_family_that_verifies_has_a_marker_of_its_own():
+    families = {entry.info.family for entry in catalog().values() if entry.info.kind == "verifier"}
+    assert len({family_marker(family) for family in families}) == len(families)
+
+
+def test_a_chart_is_well_formed_whatever_the_names_are():
+    evil = '"><script>alert(1)</script>&'
+    (board,) = boards(gather([*rows("vvu", model=evil), *rows("vuu", method="ibp", model=evil)]), set(), {})
+    drawn = ET.fromstring(time_accuracy(board, board.models[0], {id(entry): "#" + evil for entry in board.entries}))
+    marks = drawn.findall(".//a")
+    assert len(marks) == 2
+    assert not drawn.findall(".//script")
+    assert all(mark.get("href") == "#" + evil for mark in marks)
+
+
+def test_nothing_to_draw_is_no_chart():
+    (board,) = boards(gather(rows("nn")), set(), {})
+    assert time_accuracy(board, board.models[0], {}) == ""
+    assert trend([record(30.0)], "t", {}) == ""
+
+
+def test_the_trend_has_a_line_for_each_guarantee():
+    records = [record(30.0, year=2020), record(40.0, year=2022), record(35.0, year=2023)]
+    records += [record(50.0, year=2021, probabilistic=True), record(60.0, year=2024, probabilistic=True)]
+    drawn = ET.fromstring(trend(records, "t", {}))
+    assert [path.get("class") for path in drawn.findall("path")] == ["front", "front probabilistic"]
+    assert len(drawn.findall(".//g[@data-item]")) == 5
+
+
+def test_radius_boards_rank_by_average_radius_and_count_all_inputs():
+    strong = [row(index=i, task="radius", certified_radius=r) for i, r in enumerate((0.2, 0.4, 0.0, 0.6))]
+    weak = [row(index=i, task="radius", certified_radius=0.1, method="ibp") for i in range(4)]
+    (board,) = radius_boards(gather([*weak, *strong]))
+    assert [curve.cell.contender.method for curve in board.curves] == ["crown", "ibp"]
+    assert board.curves[0].average.over_all == pytest.approx(0.3)
+    assert not board.probabilistic
+    shares = dict(zip(board.radii, board.curves[0].shares, strict=True))
+    assert shares[0.2].k == 3
+    ET.fromstring(radius_curves(board))
+
+
+def test_certificates_and_radii_are_never_on_one_board():
+    certificate = row(task="certify", norm="l2", prediction=3, certified_radius=1.0, method="neyman_pearson")
+    found = radius_boards(gather([certificate, row(task="radius", norm="l2", certified_radius=0.5)]))
+    assert sorted(board.probabilistic for board in found) == [False, True]
+
+
+def test_relaxations_are_drawn_by_the_methods_themselves():
+    known = catalog()
+    captions = [drawing.caption for drawing in drawings(known["crown"])]
+    assert captions[0] == "l = -1, u = 2: z ≤ ReLU(z) ≤ 0.67 z + 0.67"
+    assert len(captions) == len(CASES)
+    assert drawings(known["ibp"])[1].caption.endswith("0 ≤ ReLU(z) ≤ 1.5")
+    assert drawings(known["milp"]) == []
+    for drawing in drawings(known["fastlin"]):
+        ET.fromstring(drawing.chart)
