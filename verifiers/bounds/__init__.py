@@ -76,8 +76,10 @@ def margin_bounds(
                 f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}"
             )
         bounds, complete = run(graph, inputs, chosen, Outward(), graph.magnitudes, deadline)
-        relaxations = [INTERVAL] if chosen.relaxation is None or not complete else [INTERVAL, chosen.relaxation]
-        found = margins(bounds, labels, relaxations)
+        found = margins(bounds, labels, INTERVAL, chosen.chunk_bytes)
+        if chosen.relaxation is not None and complete:
+            found = torch.fmax(found, margins(bounds, labels, chosen.relaxation, chosen.chunk_bytes))
+        found = torch.where(found.isnan(), -torch.inf, found)
         full = found.new_full((len(labels), graph.num_classes), torch.inf)
         full = full.scatter(1, other_classes(labels, graph.num_classes), found)
         if not complete:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from sokbench.core.errors import Unsupported
@@ -147,7 +148,7 @@ def _relax(rows: Tensor, band: _Band, owner: Owner, sign: Tensor) -> tuple[Tenso
     passed = rows * band.slope[owner].unsqueeze(1)
     if band.spread is not None:
         sides = sign.reshape(-1, *(1 for _ in rows.shape[1:]))
-        passed = passed + sides * (magnitude * band.spread[owner].unsqueeze(1))
+        passed = torch.addcmul(passed, magnitude, sides * band.spread[owner].unsqueeze(1))
     return passed, added
 
 

@@ -66,22 +66,24 @@ def _from_ball(
     return interval if image is None else meet(interval, image)
 
 
-def margins(bounds: Bounds, labels: Tensor, relaxations: list[Relaxation]) -> Tensor:
-    """Lower bounds (B, C - 1) of f_y - f_j for j != y ascending: the best over `relaxations`, -inf where none holds.
+def margins(bounds: Bounds, labels: Tensor, relaxation: Relaxation, chunk_bytes: int) -> Tensor:
+    """Lower bounds (B, C - 1) of f_y - f_j for j != y ascending, NaN where nothing is known.
 
     The functions f_y - f_j are fused with the last affine operations, so that even interval bounds see W_y - W_j.
     """
     batch, classes = len(labels), bounds.graph.num_classes
     reference = bounds.intervals[0].lower
     unit = torch.eye(classes, dtype=reference.dtype, device=reference.device)
-    rows = (unit[labels][:, None] - unit[other_classes(labels, classes)])[None]
-    start = Rows(bounds.graph.output, rows, rows.new_zeros(1, batch, classes - 1))
-    below = rows.new_full((1, 1, 1), -1.0)
-    found = [substitute(bounds, start, slice(0, batch), below, relaxation)[0] for relaxation in relaxations]
-    best = found[0]
-    for other in found[1:]:
-        best = torch.fmax(best, other)
-    return torch.where(best.isnan(), -math.inf, best)
+    below = reference.new_full((1, 1, 1), -1.0)
+    at_once = max(1, _rows_at_once(bounds, bounds.graph.output, chunk_bytes) // (classes - 1))
+    found = []
+    for first in range(0, batch, at_once):
+        owner = slice(first, min(first + at_once, batch))
+        own = labels[owner]
+        rows = (unit[own][:, None] - unit[other_classes(own, classes)])[None]
+        start = Rows(bounds.graph.output, rows, rows.new_zeros(rows.shape[:3]))
+        found.append(substitute(bounds, start, owner, below, relaxation)[0])
+    return torch.cat(found)
 
 
 def other_classes(labels: Tensor, classes: int) -> Tensor:
@@ -110,8 +112,7 @@ def _refine(bounds: Bounds, index: int, plan: Plan, relaxation: Relaxation, dead
     lower, upper = (side.flatten(1).clone() for side in bounds.intervals[index])
     unstable = ~(lower >= 0) & ~(upper <= 0)
     sign = lower.new_tensor([-1.0, 1.0]).reshape(2, 1, 1)
-    sizes = [math.prod(node.shape) for node in bounds.graph.nodes[: index + 1]]
-    at_once = max(1, plan.chunk_bytes // (_COPIES * lower.element_size() * max(sizes)))
+    at_once = _rows_at_once(bounds, index, plan.chunk_bytes)
     complete = True
     for owner, samples, entries in _chunks(unstable, at_once):
         if deadline.expired():
@@ -124,6 +125,12 @@ def _refine(bounds: Bounds, index: int, plan: Plan, relaxation: Relaxation, dead
     shape = bounds.intervals[index].lower.shape
     bounds.replace(index, Interval(lower.reshape(shape), upper.reshape(shape)))
     return complete
+
+
+def _rows_at_once(bounds: Bounds, index: int, chunk_bytes: int) -> int:
+    """How many rows of node `index`, both sides, may be on their way to the input at the same time."""
+    widest = max(math.prod(node.shape) for node in bounds.graph.nodes[: index + 1])
+    return max(1, chunk_bytes // (_COPIES * bounds.intervals[0].lower.element_size() * widest))
 
 
 def _chunks(unstable: Tensor, at_once: int) -> Iterator[tuple[Owner, Tensor, Tensor]]:

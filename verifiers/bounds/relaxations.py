@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -35,43 +34,38 @@ class Relaxation:
     flat: bool = False
 
 
-def _relu_upper(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(unstable, slope, offset) of the chord from (l, 0) to (u, u) over unstable neurons, exact over stable ones.
-
-    The offset is the least one that lies above ReLU at both ends for the slope as rounded: ReLU is convex.
-    Its own roundings are at most four, less than the factor (1 + 4 eps) = (1 + 8 u).
-    """
-    unstable = ~(lower >= 0) & ~(upper <= 0)
-    left, right = torch.where(unstable, lower, -1.0), torch.where(unstable, upper, 1.0)
-    chord = right / (right - left)
-    limits = torch.finfo(lower.dtype)
-    offset = torch.maximum(-chord * left, right * (1 - chord)) * (1 + 4 * limits.eps) + limits.tiny
-    slope = torch.where(unstable, chord, (lower >= 0).to(lower.dtype))
-    return unstable, slope, torch.where(unstable, offset, 0.0)
-
-
 def _relu_lines(lower: Tensor, upper: Tensor, lower_slope: Callable[[Tensor], Tensor]) -> Lines:
-    """Chord above, a line through the origin with slope in [0, 1] below."""
-    unstable, slope, offset = _relu_upper(lower, upper)
-    return Lines(torch.where(unstable, lower_slope(slope), slope), torch.zeros_like(offset), slope, offset)
+    """The chord from (l, 0) to (u, u) above, a line through the origin below; both are exact for stable neurons.
 
-
-def relu_adaptive(lower: Tensor, upper: Tensor, tie: float) -> Lines:
-    """Lower slope 1 where u > -l, 0 where u < -l: the triangle of smaller area.
-
-    tie: the slope where u = -l: 1 in CROWN (Zhang et al. 2018, section 3.2), 0 in DeepPoly (Singh et al. 2019).
+    lower_slope: of the chord's slope; in [0, 1], 1 where 0 <= l and 0 where u <= 0.
+    ReLU is convex, so a line lies above it if it does at both ends: the offset is the least one that does, for the
+    slope as rounded. At most four roundings are made on the way, less than the factor 1 + 4 eps.
     """
-    return _relu_lines(lower, upper, lambda _: torch.where(upper == -lower, tie, (upper > -lower).to(lower.dtype)))
+    left, right = lower.clamp(max=0), upper.clamp(min=0)
+    limits = torch.finfo(lower.dtype)
+    chord = right / (right - left).clamp(min=limits.tiny**0.5)  # 0 for u <= 0 and 1 for l >= 0; no 0 / 0
+    offset = torch.maximum(-chord * left, right * (1 - chord)) * (1 + 4 * limits.eps) + limits.tiny
+    return Lines(lower_slope(chord), torch.zeros_like(offset), chord, offset)
+
+
+def relu_adaptive(lower: Tensor, upper: Tensor) -> Lines:
+    """Lower slope 1 where u >= -l, else 0: the triangle of smaller area (CROWN, Zhang et al. 2018, section 3.2)."""
+    return _relu_lines(lower, upper, lambda chord: (upper >= -lower).to(chord.dtype))
+
+
+def relu_adaptive_tie_zero(lower: Tensor, upper: Tensor) -> Lines:
+    """As `relu_adaptive`, but slope 0 where u = -l (DeepPoly, Singh et al. 2019)."""
+    return _relu_lines(lower, upper, lambda chord: (upper > -lower).to(chord.dtype))
 
 
 def relu_zero(lower: Tensor, upper: Tensor) -> Lines:
-    """Lower line 0."""
-    return _relu_lines(lower, upper, torch.zeros_like)
+    """Lower line 0 for unstable neurons."""
+    return _relu_lines(lower, upper, lambda chord: (lower >= 0).to(chord.dtype))
 
 
 def relu_one(lower: Tensor, upper: Tensor) -> Lines:
-    """Lower line z."""
-    return _relu_lines(lower, upper, torch.ones_like)
+    """Lower line z for unstable neurons."""
+    return _relu_lines(lower, upper, lambda chord: (upper > 0).to(chord.dtype))
 
 
 def relu_parallel(lower: Tensor, upper: Tensor) -> Lines:
@@ -85,8 +79,8 @@ def relu_interval(lower: Tensor, upper: Tensor) -> Lines:
     return Lines(zero, lower.clamp(min=0), zero, upper.clamp(min=0))
 
 
-ADAPTIVE = Relaxation("adaptive", partial(relu_adaptive, tie=1.0))
-ADAPTIVE_TIE_ZERO = Relaxation("adaptive, tie 0", partial(relu_adaptive, tie=0.0))
+ADAPTIVE = Relaxation("adaptive", relu_adaptive)
+ADAPTIVE_TIE_ZERO = Relaxation("adaptive, tie 0", relu_adaptive_tie_zero)
 ZERO = Relaxation("zero", relu_zero)
 ONE = Relaxation("one", relu_one)
 PARALLEL = Relaxation("parallel", relu_parallel, parallel=True)

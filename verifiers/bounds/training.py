@@ -14,6 +14,8 @@ from .propagation import margins, other_classes, run
 from .relaxations import INTERVAL, Relaxation
 from .rounding import Nearest
 
+_ALL_AT_ONCE = 1 << 62  # the tape keeps all rows anyway
+
 
 def ibp_margins(
     graph: Graph, x: Tensor, labels: Tensor, radius: float | Tensor, low: float | None = None, high: float | None = None
@@ -47,4 +49,4 @@ def _margins(
     classes = graph.num_classes
     places = other_classes(labels, classes)
     zeros = x.new_zeros(len(labels), classes)
-    return [zeros.scatter(1, places, margins(bounds, labels, [one])) for one in relaxations]
+    return [zeros.scatter(1, places, margins(bounds, labels, one, _ALL_AT_ONCE)) for one in relaxations]

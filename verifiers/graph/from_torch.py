@@ -101,9 +101,7 @@ def _evaluate(builder: Builder, node: Any, args: list[Any], kwargs: dict[str, An
         return node.target(*args, **kwargs)
     if name in _IDENTITIES or (name == "dropout" and args[2] is False):
         return args[0]
-    if (
-        node.target is operator.getitem and args[1] == 0
-    ):  # of an operation with several results, whose first one is its node
+    if node.target is operator.getitem and args[1] == 0:  # the first of several results
         return args[0]
     if name not in _HANDLERS:
         raise Unsupported(f"the operation {name!r} at {where} is not known")

