@@ -70,7 +70,9 @@ def _train_with_bar(
         TextColumn("{task.fields[figures]}"),
     )
     console = Console()
-    console.print(f"training {name}: {chosen.epochs} epochs, checkpoints in {checkpoints}", highlight=False, soft_wrap=True)
+    console.print(
+        f"training {name}: {chosen.epochs} epochs, checkpoints in {checkpoints}", highlight=False, soft_wrap=True
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=chosen.epochs, figures="")
 

@@ -33,7 +33,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """sha256, bytes: of the weights file; train_sha256, test_sha256: pixels and labels of the two splits;
-    measurements: on the test split; seconds: of training, one thread; torch: the version trained with."""
+    measurements: on the test split; seconds: wall time of training, on a machine that may have been busy; torch: the
+    version trained with."""
 
     name: str
     sha256: str
