@@ -183,8 +183,9 @@ def _time_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _percent_range(low: float, high: float) -> tuple[float, float]:
+    # a percent around equal values, which have no range of their own
     step = _percent_step(low, high)
-    return max(0.0, step * (low // step)), min(100.0, step * (high // step + 1))
+    return max(0.0, step * (low // step) - step * (low == high)), min(100.0, step * (high // step + 1))
 
 
 def _percent_ticks(low: float, high: float) -> list[tuple[float, str]]:

@@ -68,6 +68,12 @@ def test_the_trend_has_a_line_for_each_guarantee():
     assert len(drawn.findall(".//g[@data-item]")) == 5
 
 
+@pytest.mark.parametrize("value", [0.0, 30.0, 100.0])
+def test_a_trend_of_equal_values_has_a_range(value: float):
+    drawn = ET.fromstring(trend([record(value, year=2020), record(value, year=2022)], "t", {}))
+    assert len(drawn.findall(".//g[@data-item]")) == 2
+
+
 def test_radius_boards_rank_by_average_radius_and_count_all_inputs():
     strong = [row(index=i, task="radius", certified_radius=r) for i, r in enumerate((0.2, 0.4, 0.0, 0.6))]
     weak = [row(index=i, task="radius", certified_radius=0.1, method="ibp") for i in range(4)]
