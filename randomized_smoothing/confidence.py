@@ -1,4 +1,4 @@
-"""Exact one-sided confidence bounds for a probability, from a count of successes (Clopper and Pearson, 1934).
+"""Exact confidence bounds for a probability, from a count of successes (Clopper and Pearson, 1934).
 
 The bounds are found by bisection over the floating point numbers themselves, on the binomial tail, and the end
 returned is the one that was checked to satisfy the tail condition. So they err towards the safe side whatever the
@@ -42,7 +42,7 @@ def lower_bound(successes: ArrayLike, trials: ArrayLike, alpha: float) -> Floats
         tail: Floats = betainc(np.maximum(k, 1), n - k + 1.0, p)
         return (k > 0) & (tail <= level)
 
-    return _bisect(refuted, good=np.zeros(k.shape), bad=(k / n))
+    return bisect_floats(refuted, good=np.zeros(k.shape), bad=(k / n))
 
 
 def upper_bound(successes: ArrayLike, trials: ArrayLike, alpha: float) -> Floats:
@@ -59,13 +59,60 @@ def upper_bound(successes: ArrayLike, trials: ArrayLike, alpha: float) -> Floats
         tail: Floats = betaincc(k + 1.0, np.maximum(n - k, 1), p)
         return (k < n) & (tail <= level)
 
-    return _bisect(refuted, good=np.ones(k.shape), bad=(k / n))
+    return bisect_floats(refuted, good=np.ones(k.shape), bad=(k / n))
 
 
-def _bisect(holds: Callable[[Floats], NDArray[np.bool_]], good: Floats, bad: Floats) -> Floats:
+def interval(successes: ArrayLike, trials: ArrayLike, alpha: float) -> tuple[Floats, Floats]:
+    """Two-sided bounds (low, high): the true probability lies outside with a chance of at most alpha, half per side.
+
+    As a lower bound alone the first one is needlessly low: `lower_bound` spends all of alpha on one side.
+    """
+    return lower_bound(successes, trials, alpha / 2), upper_bound(successes, trials, alpha / 2)
+
+
+def top_and_others(counts: ArrayLike, top: int, alpha: float) -> tuple[Floats, Floats, Floats]:
+    """(p, tail, q) from class counts (classes,), with Bonferroni's correction over the classes.
+
+    p: lower bound of class `top`; tail: upper bound of 1 - p, the same event; q: upper bound of every other class. Each
+    of the `classes` bounds is spent alpha / classes, so all hold together with confidence 1 - alpha, whichever class
+    turns out to be the second. q is never more than tail.
+    """
+    k = np.asarray(counts)
+    n, share = k.sum(), alpha / len(k)
+    p, tail = lower_bound(k[top], n, share), upper_bound(n - k[top], n, share)
+    # the bound grows with the count, so that of the largest count is the largest
+    return p, tail, np.minimum(upper_bound(np.delete(k, top).max(), n, share), tail)
+
+
+def randomized_lower_bound(successes: ArrayLike, trials: ArrayLike, alpha: float, uniform: ArrayLike) -> Floats:
+    """Stevens' (1950) lower bound: wrong with a chance of exactly alpha, and never below `lower_bound`.
+
+    uniform: independent of the count, uniform on [0, 1], one per bound. The largest p with P[Bin(trials, p) >
+    successes] + uniform * P[Bin(trials, p) = successes] <= alpha; uniform = 1 gives `lower_bound`. What it gains fades
+    as 1 / sqrt(trials). A draw that is chosen or repeated after the count is known voids it.
+    """
+    k, n = _checked(successes, trials, alpha)
+    u = np.asarray(uniform, dtype=np.float64)
+    if not bool(((u >= 0.0) & (u <= 1.0)).all()):
+        raise InvalidInput("the uniform draws must lie between 0 and 1")
+    k, n, u = np.broadcast_arrays(k, n, u)
+    level = alpha * (1.0 - TAIL_ERROR)
+
+    def refuted(p: Floats) -> NDArray[np.bool_]:
+        at_least = np.where(k > 0, betainc(np.maximum(k, 1), n - k + 1.0, p), 1.0)
+        more = np.where(k < n, betainc(k + 1.0, np.maximum(n - k, 1), p), 0.0)
+        # a sum of two terms that are not negative: no cancellation
+        smaller: NDArray[np.bool_] = (1.0 - u) * more + u * at_least <= level
+        return smaller
+
+    return bisect_floats(refuted, good=np.zeros(k.shape), bad=np.ones(k.shape))
+
+
+def bisect_floats(holds: Callable[[Floats], NDArray[np.bool_]], good: Floats, bad: Floats) -> Floats:
     """The neighbour of the border between `bad` and `good` on the good side, by bisection over float bit patterns.
 
-    Non-negative floats are ordered like the integers with the same bits, so 62 halvings reach the last bit.
+    Neither end is tried: `good` is what remains where nothing else holds. Non-negative floats are ordered like the
+    integers with the same bits, so 62 halvings reach the last bit.
     """
     inside, outside = good.view(np.int64).copy(), bad.view(np.int64).copy()
     while bool((np.abs(inside - outside) > 1).any()):

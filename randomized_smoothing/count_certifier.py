@@ -50,21 +50,28 @@ class CountCertifier(Certifier):
     def certify(
         self, selection_counts: NDArray[np.int64], counts: NDArray[np.int64], noise: Any, alpha: float
     ) -> Certificate:
-        """The class that `selection_counts` puts first, its Clopper-Pearson bound from `counts`, and the radius.
+        """The class that `selection_counts` puts first, its bounds from `counts`, and the radius.
 
-        One bound is spent on all of alpha: p is a lower bound of the class's probability, q = 1 - p then bounds every
-        other class together. Abstains unless p > 1/2. Raises `InvalidInput` for counts that are no counts.
+        Abstains unless p > q. Raises `InvalidInput` for counts that are no counts.
         """
         selection, estimation = _counts(selection_counts), _counts(counts)
         if len(selection) != len(estimation):
             raise InvalidInput(f"{len(selection)} classes in the selection, {len(estimation)} in the estimation")
         prediction = int(selection.argmax())
-        hits, total = int(estimation[prediction]), int(estimation.sum())
-        p = lower_bound(hits, total, alpha)
-        tail = upper_bound(total - hits, total, alpha)
-        if p <= 0.5:
-            return Certificate(ABSTAIN, 0.0, float(p), float(tail))
-        return Certificate(prediction, float(self._radius(p, tail, tail, noise)), float(p), float(tail))
+        p, tail, q = self.bounds(estimation, prediction, alpha)
+        if p <= q:
+            return Certificate(ABSTAIN, 0.0, float(p), float(q))
+        return Certificate(prediction, float(self._radius(p, tail, q, noise)), float(p), float(q))
+
+    def bounds(self, counts: NDArray[np.int64], top: int, alpha: float) -> tuple[Floats, Floats, Floats]:
+        """(p, tail, q) from the class counts (classes,) of the estimation, together right with confidence 1 - alpha.
+
+        One Clopper-Pearson bound is spent on all of alpha: p is a lower bound of the probability of class `top`, and
+        q = 1 - p then bounds every other class. A certifier that makes more of a separate q may spend alpha otherwise.
+        """
+        hits, total = int(counts[top]), int(counts.sum())
+        p, tail = lower_bound(hits, total, alpha), upper_bound(total - hits, total, alpha)
+        return p, tail, tail
 
     def _radius(self, p: Floats, tail: Floats, q: Floats, noise: Any) -> Floats:
         if not isinstance(noise, self.noises):

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy.special import betainc, betaincc, ndtri
 from scipy.stats import binom
 
-from randomized_smoothing.confidence import TAIL_ERROR, lower_bound, upper_bound
+from randomized_smoothing.confidence import (
+    TAIL_ERROR,
+    interval,
+    lower_bound,
+    randomized_lower_bound,
+    top_and_others,
+    upper_bound,
+)
 from sokbench.core.errors import InvalidInput
 
 GRID = [
@@ -110,3 +117,45 @@ def test_bad_input(k: float, n: int, alpha: float, message: str) -> None:
     for bound in (lower_bound, upper_bound):
         with pytest.raises(InvalidInput, match=message):
             bound(k, n, alpha)
+
+
+def test_two_sided_bounds_cover_from_both_sides() -> None:
+    n, alpha = 60, 0.1
+    k = np.arange(n + 1)
+    low, high = interval(k, n, alpha)
+    np.testing.assert_array_equal(low, lower_bound(k, n, alpha / 2))
+    for p in np.linspace(0.01, 0.99, 99):
+        chances = binom.pmf(k, n, p)
+        assert chances[(low > p) | (high < p)].sum() <= alpha
+    # all of 100,000 samples: the two-sided bound costs the last digits of the largest radius
+    assert ndtri(interval(100_000, 100_000, 0.001)[0]) == pytest.approx(3.7878, abs=5e-5)
+
+
+def test_bounds_of_all_classes_hold_together() -> None:
+    """A classifier with known probabilities: p and q, whichever class is second, are wrong together at most alpha of
+    the time; and q, with many classes, is far below 1 - p."""
+    alpha, truth, repetitions = 0.05, np.array([0.4, 0.3, 0.2, 0.05, 0.05]), 1000
+    wrong = 0
+    for counts in np.random.default_rng(0).multinomial(300, truth, repetitions):
+        p, tail, q = top_and_others(counts, 0, alpha)
+        assert p <= counts[0] / 300
+        assert q <= tail
+        wrong += bool(p > truth[0] or q < truth[1:].max() or tail < 1 - truth[0])
+    assert wrong / repetitions <= alpha
+    p, tail, q = top_and_others(np.array([450, 100, 100, 100, 100, 150]), 0, 0.001)
+    assert q < p < 0.5 < tail
+
+
+@pytest.mark.parametrize("n", [1, 10, 60])
+def test_randomized_coverage_is_alpha_to_the_digit(n: int) -> None:
+    """For every p: averaged over the outcomes and over the uniform draw, the bound is wrong exactly alpha often."""
+    alpha, uniform = 0.05, (np.arange(200) + 0.5) / 200
+    k = np.arange(n + 1)
+    low = randomized_lower_bound(k[:, None], n, alpha, uniform)
+    assert (low >= lower_bound(k, n, alpha)[:, None] * (1 - 1e-12)).all()
+    for p in np.linspace(0.05, 0.95, 19):
+        wrong = (low > p).mean(axis=1) @ binom.pmf(k, n, p)
+        assert wrong == pytest.approx(alpha, abs=1 / 200)
+    np.testing.assert_allclose(randomized_lower_bound(k, n, alpha, 1.0), lower_bound(k, n, alpha), rtol=1e-12)
+    with pytest.raises(InvalidInput, match="uniform"):
+        randomized_lower_bound(1, 2, alpha, 1.5)

@@ -95,3 +95,18 @@ def test_end_to_end_radius_approaches_the_exact_distance_from_below() -> None:
         radii.append(np_certifier.certify(selection, counts, noise, 0.001).radius)
     assert radii == sorted(radii)
     assert radii[-1] < distance < radii[-1] * 1.1
+
+
+def test_classwise_bounds_certify_below_one_half() -> None:
+    """A class with 45% of the samples and no strong rival: nothing is known of it one against the rest."""
+    classwise, noise = sokbench.certifier("neyman_pearson_classwise"), Gaussian(0.5)
+    counts = np.array([4500, 1100, 1100, 1100, 1100, 1100])
+    certificate = classwise.certify(counts, counts, noise, 0.001)
+    assert certificate.prediction == 0
+    assert certificate.p < 0.5
+    assert certificate.q == upper_bound(1100, 10_000, 0.001 / 6)
+    assert certificate.radius == pytest.approx(0.25 * (norm.ppf(certificate.p) - norm.ppf(certificate.q)), rel=1e-12)
+    assert sokbench.certifier("neyman_pearson").certify(counts, counts, noise, 0.001).prediction == ABSTAIN
+    # whichever class is the strongest rival counts, not the one the selection puts second
+    rival = np.array([4500, 200, 4300, 300, 300, 400])
+    assert classwise.certify(np.array([60, 40, 0, 0, 0, 0]), rival, noise, 0.001).prediction == ABSTAIN
