@@ -75,12 +75,12 @@ addEventListener("DOMContentLoaded", async () => {
         el("td", {class: "n"}, String(only.length)), el("td", {class: "n"}, sok.seconds(median(both.map((one) => one[time]))))))));
     const parts = [el("p", {}, el("strong", {}, verdict)), el("div", {class: "scroll"}, summary)];
     if (clash.length) {
-      parts.push(el("p", {class: "alarm-text"}, "They contradict each other on " + clash.length + " inputs: one claims a proof, the other has a counterexample."), listing("contradictions", clash, address, a, b));
+      parts.push(el("p", {class: "alarm-text"}, "They contradict each other on " + clash.length + " inputs: one claims a proof, the other has a counterexample."), listing("contradictions", "Contradictions", clash, address, a, b));
     }
     parts.push(el("h2", {}, "Time per input"), el("figure", {}, scatter(both.filter((one) => solved(one.a) || solved(one.b)), a, b, address),
       el("figcaption", {}, "Inputs that at least one of them decides; below the diagonal B is faster. Circles: both decide, triangles: only one does.")));
-    if (onlyA.length) parts.push(el("h2", {}, "Only " + a.label + " verifies"), listing("only-a", onlyA, address, a, b));
-    if (onlyB.length) parts.push(el("h2", {}, "Only " + b.label + " verifies"), listing("only-b", onlyB, address, a, b));
+    if (onlyA.length) parts.push(el("h2", {}, "Only " + a.label + " verifies"), listing("only-a", "Only " + a.label + " verifies", onlyA, address, a, b));
+    if (onlyB.length) parts.push(el("h2", {}, "Only " + b.label + " verifies"), listing("only-b", "Only " + b.label + " verifies", onlyB, address, a, b));
     view.replaceChildren(...parts);
   }
 
@@ -89,12 +89,12 @@ addEventListener("DOMContentLoaded", async () => {
     return sorted.length ? sorted[Math.floor(sorted.length / 2)] : null;
   }
 
-  function listing(id, found, address, a, b) {
+  function listing(id, title, found, address, a, b) {
     const shown = found.slice(0, 200);
-    return el("div", {class: "scroll"}, el("table", {id}, el("caption", {}, found.length + " inputs" + (found.length > shown.length ? ", the first " + shown.length + " shown" : "")),
+    return el("div", {}, sok.tools(id, id), el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": title}, el("table", {id}, el("caption", {}, found.length + " inputs" + (found.length > shown.length ? ", the first " + shown.length + " shown" : "")),
       el("thead", {}, el("tr", {}, ["Input", a.label, "time", b.label, "time"].map((text, at) => el("th", {scope: "col", class: at % 2 === 0 ? "n" : null}, text)))),
       el("tbody", {}, shown.map((one) => el("tr", {}, el("th", {scope: "row", class: "n"}, el("a", {href: address(one)}, String(one.input))),
-        el("td", {}, sok.icon(one.a)), el("td", {class: "n"}, sok.seconds(one.ta)), el("td", {}, sok.icon(one.b)), el("td", {class: "n"}, sok.seconds(one.tb)))))));
+        el("td", {}, sok.icon(one.a)), el("td", {class: "n"}, sok.seconds(one.ta)), el("td", {}, sok.icon(one.b)), el("td", {class: "n"}, sok.seconds(one.tb))))))));
   }
 
   function scatter(found, a, b, address) {

@@ -87,14 +87,14 @@ addEventListener("DOMContentLoaded", async () => {
       body.append(el("tr", {id: cell.id},
         el("th", {scope: "row"}, el("a", {href: sok.root + "methods/" + cell.page + ".html"}, cell.label)),
         el("td", {}, sok.icon(columns.status[place])),
-        el("td", {class: "n"}, sok.number(answer)),
-        el("td", {class: "n"}, sok.seconds(columns.seconds[place])),
+        el("td", {class: "n", "data-v": answer}, sok.number(answer)),
+        el("td", {class: "n", "data-v": columns.seconds[place]}, sok.seconds(columns.seconds[place])),
         el("td", {}, marks.map((mark) => el("span", {class: "badge"}, mark))),
-        el("td", {}, more(cell, detail))));
+        el("td", {"data-x": repeat(cell, detail)}, more(cell, detail))));
     }
     const kind = cells.some((cell) => rows.cells[cell.id].radius) ? "Certified radius" : "Margin";
     const heads = ["Method", "Status", kind, "Time", "Marks", "Evidence"];
-    answers.replaceChildren(el("h2", {}, "Every method's answer"), el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Every method's answer"},
+    answers.replaceChildren(el("h2", {}, "Every method's answer"), sok.tools("answers", "input-" + input), el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Every method's answer"},
       el("table", {id: "answers", class: "wide"}, el("caption", {class: "visually-hidden"}, "Every method's answer for this input, " + setting),
         el("thead", {}, el("tr", {}, heads.map((text, at) => el("th", {scope: "col", class: at === 2 || at === 3 ? "n" : null}, text)))), body)));
   }

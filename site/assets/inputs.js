@@ -54,10 +54,8 @@ addEventListener("DOMContentLoaded", async () => {
     sok.el("thead", {}, sok.el("tr", {}, heads)), body);
   const count = sok.el("span", {class: "count", "aria-live": "polite"});
   const more = sok.el("button", {type: "button", hidden: true}, "Show all");
-  const tools = sok.el("div", {class: "tools"}, count);
-  for (const [kind, text] of [["csv", "CSV"], ["latex", "LaTeX"], ["markdown", "Markdown"]]) {
-    tools.append(sok.el("button", {type: "button", onclick: () => { limit = Infinity; draw(); sok.copy(sok.exports[kind](table), text); }}, text));
-  }
+  const tools = sok.tools("inputs", "inputs-" + cell.id, count);
+  table.addEventListener("sok:export", () => { limit = Infinity; draw(); });
   view.replaceChildren(legend, tools, sok.el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Inputs"}, table), more);
 
   let limit = 250;

@@ -106,12 +106,18 @@
     markdown: (table) => markdown(content(table)),
   };
 
+  // the same buttons as below server-made tables, for tables that scripts make
+  sok.tools = (id, file, ...before) => sok.el("div", {class: "tools"}, ...before, sok.el("span", {}, "Take the table along:"),
+    [["csv", "CSV"], ["latex", "LaTeX"], ["markdown", "Markdown"], ["csv", "Download CSV", file + ".csv"]].map(([kind, text, save]) =>
+      sok.el("button", {type: "button", "data-export": kind, "data-table": id, "data-save": save}, text)));
+
   addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("table.sortable").forEach(prepare);
     document.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-export]");
       if (!button) return;
       const table = document.getElementById(button.dataset.table);
+      table.dispatchEvent(new Event("sok:export"));  // a table that shows only its first rows fills up
       const text = sok.exports[button.dataset.export](table);
       if (button.dataset.save) sok.save(text, button.dataset.save, "text/csv");
       else sok.copy(text, button.textContent.trim());

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from .. import leaderboard
+from .. import leaderboard, scores
 from ..core.method import FAMILIES
+from ..measured.cells import Contender, family_of
 from ..measured.names import percent_text, seconds_text
 from ..published import Record
 from ..scores import certified
@@ -72,6 +74,43 @@ def time_accuracy(board: Board, facts: ModelFacts, links: dict[int, str]) -> Mar
     return drawn.render()
 
 
+def cactus(board: Board) -> Markup:
+    """How many inputs, of all models together, each contender decides if every input gets so many seconds."""
+    lines: dict[Contender, list[float]] = defaultdict(list)
+    for entry in board.contenders:
+        if entry.rank is not None:
+            lines[entry.cell.contender] += scores.cactus(entry.cell.rows)
+    solved = {contender: sorted(times) for contender, times in lines.items() if times}
+    if not solved:
+        return Markup("")
+    low, high = decades(max(1e-4, min(times[0] for times in solved.values())), max(t[-1] for t in solved.values()))
+    most = max(map(len, solved.values()))
+    title = f"Inputs decided within a time: {board.setting.text}"
+    drawn = chart((low, high), (0, most), title, width=760, height=340, log="x")
+    drawn.axes(_time_ticks(low, high), _count_ticks(most), "time per input", "decided")
+    for contender, times in sorted(solved.items(), key=lambda item: -len(item[1])):
+        family = family_of(contender.method)
+        facets = facet_attributes(family=family, method=contender.method)
+        marker, css = family_marker(family)
+        points = _thinned([(t, n) for n, t in enumerate(times, start=1)])
+        drawn.line(points, f"curve stroke-{css}", True, facets)
+        tip = f"{contender.label}: decides {len(times)}, the slowest in {seconds_text(times[-1])}"
+        drawn.mark(times[-1], len(times), marker, css, tip, "", facets)
+        drawn.label(times[-1], len(times), contender.label, facets=facets)
+    return drawn.render()
+
+
+def _thinned(points: Sequence[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:
+    """At most about `most` of the points, evenly, ends included: more cannot be seen."""
+    step = -(-len(points) // most)
+    return [*points[:-1:step], *points[-1:]]
+
+
+def _count_ticks(most: int) -> list[tuple[float, str]]:
+    step = next(m * 10**p for p in range(9) for m in (1, 2, 5) if most <= 6 * m * 10**p)
+    return [(float(count), str(count)) for count in range(0, most + 1, step)]
+
+
 def _seconds(entry: Entry) -> float:
     """Where an entry stands on a logarithmic axis that starts at 0.1 ms."""
     return max(entry.cell.seconds or 0.0, 1e-4)
@@ -106,7 +145,7 @@ def radius_curves(board: RadiusBoard) -> Markup:
         for radius in found:
             remaining -= 1
             points.append((radius, 100 * remaining / total))
-        drawn.line(points, f"curve c{place}", step=True)
+        drawn.line(_thinned(points), f"curve c{place}", step=True)
         middle = points[len(points) // 2]
         label = f"{curve.cell.contender.label} on {curve.cell.model}"
         tip = f"{label}: average radius {curve.average.over_all:.3g}"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ..scores import Share
 from .boards import BUDGETS, Board, Entry, ModelFacts
-from .charts import radius_curves, time_accuracy
+from .charts import cactus, radius_curves, time_accuracy
 from .paths import board_path, inputs_path, table_path
 from .radii import radius_boards
 from .render import Renderer
@@ -67,6 +67,7 @@ def write(renderer: Renderer, view: View) -> None:
             entries=board.contenders,
             facets=facet_options(board),
             table_path=table_path(board),
+            cactus=cactus(board),
         )
     for radius_board in radius_boards(view.cells):
         renderer.page(radius_board.path, "radius_board.html", board=radius_board, chart=radius_curves(radius_board))

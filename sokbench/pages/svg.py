@@ -11,7 +11,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38
+LEFT, RIGHT, TOP, BOTTOM = 44, 20, 10, 38
 NO_FACETS: Final = Markup("")
 MARKERS: Final = ("circle", "square", "triangle", "diamond", "down", "plus", "cross", "star")
 
@@ -65,14 +65,16 @@ class Chart:
             10, TOP, TOP, y,
         )  # fmt: skip
 
-    def line(self, points: Sequence[tuple[float, float]], css: str, step: bool = False) -> None:
+    def line(
+        self, points: Sequence[tuple[float, float]], css: str, step: bool = False, facets: Markup = NO_FACETS
+    ) -> None:
         """A polyline; with `step`, horizontal first, as a best-so-far curve is."""
         if len(points) < 2:
             return
         path = f"M{self.x(points[0][0])} {self.y(points[0][1])}"
         for x, y in points[1:]:
             path += f"H{self.x(x)}V{self.y(y)}" if step else f"L{self.x(x)} {self.y(y)}"
-        self._add('<path class="{}" d="{}"/>', css, path)
+        self._add('<path class="{}" d="{}" {}/>', css, path, facets)
 
     def area(self, points: Sequence[tuple[float, float]], css: str) -> None:
         """A filled polygon."""

@@ -49,7 +49,9 @@ def test_every_page_opens_from_a_file_without_a_complaint(open_page: Open, site:
 def test_every_link_leads_somewhere(site: Path):
     for path in site.rglob("*.html"):
         text = path.read_text()
-        ids = set(re.findall(r'\bid="([^"]+)"', text))
+        names = re.findall(r'\bid="([^"]+)"', text)
+        ids = set(names)
+        assert len(ids) == len(names), path
         for target in re.findall(r'(?:href|src)="([^"]+)"', text):
             if target.startswith(("http:", "https:", "data:")):
                 continue
@@ -83,7 +85,7 @@ def test_facets_filter_rows_charts_and_columns_together(open_page: Open):
     page.get_by_role("checkbox", name="linear relaxation").check(force=True)
     assert page.url.endswith("?family=linear+relaxation")
     assert 0 < visible_rows(page, "ranking-table") < every
-    assert page.locator("svg .mark:not(.off)").count() == 36
+    assert page.locator(".charts svg .mark:not(.off)").count() == 36
     page.get_by_role("checkbox", name="cadv").check(force=True)
     assert page.locator("figure[data-item]:not(.off)").count() == 3
     assert "training=cadv" in page.url

@@ -7,7 +7,7 @@ import pytest
 from sokbench.core.registry import catalog
 from sokbench.measured.cells import gather
 from sokbench.pages.boards import boards
-from sokbench.pages.charts import family_marker, radius_curves, time_accuracy, trend
+from sokbench.pages.charts import cactus, family_marker, radius_curves, time_accuracy, trend
 from sokbench.pages.radii import radius_boards
 from sokbench.pages.relaxations import CASES, drawings
 from sokbench.pages.svg import MARKERS, Scale, chart, decades, marker_path
@@ -101,3 +101,16 @@ def test_relaxations_are_drawn_by_the_methods_themselves():
     assert drawings(known["milp"]) == []
     for drawing in drawings(known["fastlin"]):
         ET.fromstring(drawing.chart)
+
+
+def test_the_cactus_counts_what_is_decided_on_all_models():
+    found = [*rows("vfu", seconds=2.0), *rows("vu", model="other", seconds=3.0), *rows("vvv", method="pgd")]
+    (board,) = boards(gather(found), set(), {})
+    drawn = ET.fromstring(cactus(board))
+    (mark,) = drawn.findall("g")
+    assert mark.get("data-tip") == "crown: decides 3, the slowest in 3.00 s"
+
+
+def test_long_curves_stay_small():
+    (board,) = boards(gather(rows("v" * 5000)), set(), {})
+    assert len(cactus(board)) < 10_000
