@@ -47,7 +47,7 @@ def test_bad_specs_are_one_clear_line(spec: dict[str, Any], message: str) -> Non
         (Laplace(0.3), stats.laplace(scale=0.3)),
         (Uniform(0.3), stats.uniform(loc=-0.3, scale=0.6)),
     ],
-    ids=repr,
+    ids=lambda value: repr(value) if isinstance(value, Noise) else "law",
 )
 def test_samples_follow_their_law_around_the_input(noise: Noise, law: Any) -> None:
     x = torch.tensor([[0.0, 1.0], [-2.0, 0.5]])
