@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,20 +17,14 @@ from torch.nn import Module
 
 from sokbench.core.errors import Unsupported
 
-from .graph import Builder, Graph
-from .ops import Add, AvgPool2d, BatchNorm, Conv2d, Linear, Permute, Relu, Reshape, Scale
+from .build import Builder, Value, pair
+from .graph import Graph
+from .ops import AvgPool2d, BatchNorm, Conv2d, Linear, Relu
 
 _BATCH = 3  # of the example: shapes that mention it show which dimension the batch is
 
 
-@dataclass(frozen=True)
-class _Value:
-    """A tensor that depends on the input: node `index` of the graph being built."""
-
-    index: int
-
-
-Handler = Callable[[Builder, str, list[Any]], int]
+Handler = Callable[[Builder, str, list[Any]], Value]
 
 
 def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
@@ -72,12 +65,12 @@ def _convert(program: Any, module: Module, input_shape: tuple[int, ...], dtype: 
     values: dict[Any, Any] = {}
     for node in program.graph.nodes:
         if node.op == "placeholder":
-            values[node] = known.get(node.name, _Value(0))
+            values[node] = known.get(node.name, Value(0))
         elif node.op == "output":
             results = torch.fx.node.map_arg(node.args[0], values.__getitem__)
-            if len(results) != 1 or not isinstance(results[0], _Value):
+            if len(results) != 1 or not isinstance(results[0], Value):
                 raise Unsupported(f"{type(module).__name__} must return one tensor that depends on its input")
-            return builder.build(results[0].index)
+            return builder.build(results[0])
         else:
             args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             values[node] = _evaluate(builder, node, list(args), dict(kwargs))
@@ -97,7 +90,7 @@ def _evaluate(builder: Builder, node: Any, args: list[Any], kwargs: dict[str, An
     name, where = _name(node), _where(node)
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and name != "dropout":
         raise Unsupported(f"the operation {name!r} at {where} is random")
-    if not any(isinstance(leaf, _Value) for leaf in torch.utils._pytree.tree_leaves((args, kwargs))):
+    if not any(isinstance(leaf, Value) for leaf in torch.utils._pytree.tree_leaves((args, kwargs))):
         return node.target(*args, **kwargs)
     if name in _IDENTITIES or (name == "dropout" and args[2] is False):
         return args[0]
@@ -107,7 +100,7 @@ def _evaluate(builder: Builder, node: Any, args: list[Any], kwargs: dict[str, An
         raise Unsupported(f"the operation {name!r} at {where} is not known")
     if kwargs:
         raise Unsupported(f"the operation {name!r} at {where} with {', '.join(kwargs)}")
-    return _Value(_HANDLERS[name](builder, where, args))
+    return _HANDLERS[name](builder, where, args)
 
 
 def _where(node: Any) -> str:
@@ -116,149 +109,60 @@ def _where(node: Any) -> str:
     return f"{path[-1]}.{node.name}" if path and path[-1] else str(node.name)
 
 
-def _linear(builder: Builder, where: str, args: list[Any]) -> int:
+def _linear(builder: Builder, where: str, args: list[Any]) -> Value:
     x, weight, bias = _padded(args, 3)
-    _need_constants(where, weight, bias)
-    return builder.add(Linear(weight, bias), (x.index,), where)
+    return builder.add(Linear(builder.constant(weight, where), bias), where, x)
 
 
-def _matmul(builder: Builder, where: str, args: list[Any]) -> int:
+def _matmul(builder: Builder, where: str, args: list[Any]) -> Value:
     x, weight = args
-    _need_constants(where, weight)
-    if not isinstance(x, _Value) or weight.dim() != 2:
-        raise Unsupported(f"matmul at {where} is supported as input @ constant matrix only")
-    return builder.add(Linear(weight.T), (x.index,), where)
+    if isinstance(weight, Value) or weight.dim() != 2:
+        raise Unsupported(f"matmul at {where!r} is supported as input @ constant matrix only")
+    return builder.add(Linear(weight.T), where, x)
 
 
-def _conv2d(builder: Builder, where: str, args: list[Any]) -> int:
+def _conv2d(builder: Builder, where: str, args: list[Any]) -> Value:
     x, weight, bias, stride, padding, dilation, groups = _padded(args, 7, None, (1, 1), (0, 0), (1, 1), 1)
-    _need_constants(where, weight, bias)
     if isinstance(padding, str):
-        raise Unsupported(f"conv2d at {where}: padding={padding!r}; give it as numbers")
-    op = Conv2d(weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups)
-    return builder.add(op, (x.index,), where)
+        raise Unsupported(f"conv2d at {where!r}: padding={padding!r}; give it as numbers")
+    weight = builder.constant(weight, where)
+    return builder.add(Conv2d(weight, bias, pair(stride), pair(padding), pair(dilation), groups), where, x)
 
 
-def _avg_pool2d(builder: Builder, where: str, args: list[Any]) -> int:
+def _avg_pool2d(builder: Builder, where: str, args: list[Any]) -> Value:
     x, kernel, stride, padding, ceil, count_padding, divisor = _padded(args, 7, (), (0, 0), False, True, None)
-    if ceil or divisor is not None or (not count_padding and any(_pair(padding))):
-        raise Unsupported(f"avg_pool2d at {where}: ceil_mode, count_include_pad=False and divisors are not supported")
-    return builder.add(AvgPool2d(_pair(kernel), _pair(stride or kernel), _pair(padding)), (x.index,), where)
+    if ceil or divisor is not None or (not count_padding and any(pair(padding))):
+        raise Unsupported(f"avg_pool2d at {where!r}: ceil_mode, count_include_pad=False and divisors are not supported")
+    return builder.add(AvgPool2d(pair(kernel), pair(stride or kernel), pair(padding)), where, x)
 
 
-def _adaptive_avg_pool2d(builder: Builder, where: str, args: list[Any]) -> int:
+def _adaptive_avg_pool2d(builder: Builder, where: str, args: list[Any]) -> Value:
     x, size = args
-    height, width = builder.shape(x.index)[-2:]
-    rows, columns = _pair(size)
+    (height, width), (rows, columns) = builder.shape(x)[-2:], pair(size)
     if height % rows or width % columns:
-        raise Unsupported(f"adaptive_avg_pool2d at {where}: windows of unequal size")
+        raise Unsupported(f"adaptive_avg_pool2d at {where!r}: windows of unequal size")
     kernel = (height // rows, width // columns)
-    return builder.add(AvgPool2d(kernel, kernel), (x.index,), where)
+    return builder.add(AvgPool2d(kernel, kernel), where, x)
 
 
-def _batch_norm(builder: Builder, where: str, args: list[Any]) -> int:
+def _batch_norm(builder: Builder, where: str, args: list[Any]) -> Value:
     x, weight, bias, mean, variance, training, _, eps = _padded(args, 9)[:8]
-    _need_constants(where, weight, bias, mean, variance)
     if training or mean is None or variance is None:
-        raise Unsupported(f"batch_norm at {where} uses the statistics of the batch")
+        raise Unsupported(f"batch_norm at {where!r} uses the statistics of the batch")
     weight = torch.ones_like(mean) if weight is None else weight
     bias = torch.zeros_like(mean) if bias is None else bias
-    return builder.add(BatchNorm(weight, bias, mean, variance, float(eps)), (x.index,), where)
+    return builder.add(BatchNorm(weight, bias, mean, variance, float(eps)), where, x)
 
 
-def _frozen_batch_norm(builder: Builder, where: str, args: list[Any]) -> int:
+def _frozen_batch_norm(builder: Builder, where: str, args: list[Any]) -> Value:
     x, weight, bias, mean, variance, momentum, eps = args
     return _batch_norm(builder, where, [x, weight, bias, mean, variance, False, momentum, eps, False])
 
 
-def _relu(builder: Builder, where: str, args: list[Any]) -> int:
-    return builder.add(Relu(), (args[0].index,), where)
-
-
-def _reshape(builder: Builder, where: str, args: list[Any]) -> int:
-    x, sizes = args
-    if len(sizes) < 2 or sizes[0] not in (_BATCH, -1):
-        raise Unsupported(f"reshape at {where} to {tuple(sizes)} mixes the batch dimension with others")
-    return builder.add(Reshape(_inferred(builder.shape(x.index), sizes[1:])), (x.index,), where)
-
-
-def _inferred(shape: tuple[int, ...], sizes: list[int]) -> tuple[int, ...]:
-    return tuple(torch.empty(shape, device="meta").reshape(sizes).shape)
-
-
-def _flatten(builder: Builder, where: str, args: list[Any]) -> int:
+def _flatten(builder: Builder, where: str, args: list[Any]) -> Value:
     x, start, end = _padded(args, 3, 0, -1)
-    shape = builder.shape(x.index)
-    if start % (len(shape) + 1) == 0:
-        raise Unsupported(f"flatten at {where} mixes the batch dimension with others")
-    flat = torch.empty(1, *shape, device="meta").flatten(start, end)
-    return builder.add(Reshape(tuple(flat.shape[1:])), (x.index,), where)
-
-
-def _add(builder: Builder, where: str, args: list[Any]) -> int:
-    a, b = args
-    if isinstance(a, _Value) and isinstance(b, _Value):
-        if builder.shape(a.index) != builder.shape(b.index):
-            raise Unsupported(f"add at {where} of different shapes")
-        return builder.add(Add(), (a.index, b.index), where)
-    x, constant = (a, b) if isinstance(a, _Value) else (b, a)
-    return _scale(builder, where, x, 1.0, constant)
-
-
-def _sub(builder: Builder, where: str, args: list[Any]) -> int:
-    a, b = args
-    if not isinstance(b, _Value):
-        return _scale(builder, where, a, 1.0, -torch.as_tensor(b))
-    negative = _scale(builder, where, b, -1.0, 0.0)
-    return _add(builder, where, [a, _Value(negative)])
-
-
-def _mul(builder: Builder, where: str, args: list[Any]) -> int:
-    a, b = args
-    x, constant = (a, b) if isinstance(a, _Value) else (b, a)
-    if isinstance(constant, _Value):
-        raise Unsupported(f"the product of two variables at {where}")
-    return _scale(builder, where, x, constant, 0.0)
-
-
-def _div(builder: Builder, where: str, args: list[Any]) -> int:
-    x, divisor = args
-    if isinstance(divisor, _Value):
-        raise Unsupported(f"division by a variable at {where}")
-    inverse = 1.0 / torch.as_tensor(divisor, dtype=torch.float64)  # one rounding
-    return _scale(builder, where, x, inverse, 0.0, roundings=1)
-
-
-def _neg(builder: Builder, where: str, args: list[Any]) -> int:
-    return _scale(builder, where, args[0], -1.0, 0.0)
-
-
-def _scale(builder: Builder, where: str, x: _Value, scale: Any, shift: Any, roundings: int = 0) -> int:
-    dimensions = len(builder.shape(x.index))
-    scale, shift = (_without_batch(torch.as_tensor(v, dtype=torch.float64), dimensions, where) for v in (scale, shift))
-    return builder.add(Scale(scale, shift, roundings), (x.index,), where)
-
-
-def _without_batch(constant: Tensor, dimensions: int, where: str) -> Tensor:
-    if constant.dim() <= dimensions:
-        return constant
-    if constant.dim() == dimensions + 1 and bool((constant == constant[:1]).all()):
-        return constant[0]
-    raise Unsupported(f"the constant of shape {tuple(constant.shape)} at {where} differs between inputs of a batch")
-
-
-def _permute(builder: Builder, where: str, args: list[Any]) -> int:
-    x, order = args
-    dimensions = len(builder.shape(x.index)) + 1
-    axes = [axis % dimensions for axis in order]
-    if axes[0] != 0:
-        raise Unsupported(f"permute at {where} moves the batch dimension")
-    return builder.add(Permute(tuple(axis - 1 for axis in axes[1:])), (x.index,), where)
-
-
-def _need_constants(where: str, *values: Any) -> None:
-    if any(isinstance(value, _Value) for value in values):
-        raise Unsupported(f"the weights at {where} depend on the input")
+    sizes = torch.empty(_BATCH, *builder.shape(x), device="meta").flatten(start, end).shape
+    return builder.reshape(x, sizes, _BATCH, where)
 
 
 def _padded(args: list[Any], count: int, *defaults: Any) -> list[Any]:
@@ -266,12 +170,6 @@ def _padded(args: list[Any], count: int, *defaults: Any) -> list[Any]:
     missing = count - len(args)
     tail = [*[None] * (missing - len(defaults)), *defaults]
     return [*args, *tail[len(tail) - missing :]]
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    return (int(value[0]), int(value[-1]))
 
 
 _IDENTITIES = {"alias", "clone", "contiguous", "detach"}
@@ -285,14 +183,14 @@ _HANDLERS: dict[str, Handler] = {
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "batch_norm": _batch_norm,
     "_native_batch_norm_legit_no_training": _frozen_batch_norm,
-    "relu": _relu,
-    "view": _reshape,
-    "reshape": _reshape,
     "flatten": _flatten,
-    "add": _add,
-    "sub": _sub,
-    "mul": _mul,
-    "div": _div,
-    "neg": _neg,
-    "permute": _permute,
+    "relu": lambda builder, where, args: builder.add(Relu(), where, *args),
+    "view": lambda builder, where, args: builder.reshape(args[0], args[1], _BATCH, where),
+    "reshape": lambda builder, where, args: builder.reshape(args[0], args[1], _BATCH, where),
+    "permute": lambda builder, where, args: builder.permute(args[0], args[1], where),
+    "add": lambda builder, where, args: builder.sum(args[0], args[1], where),
+    "sub": lambda builder, where, args: builder.difference(args[0], args[1], where),
+    "mul": lambda builder, where, args: builder.product(args[0], args[1], where),
+    "div": lambda builder, where, args: builder.quotient(args[0], args[1], where),
+    "neg": lambda builder, where, args: builder.scale(args[0], -1.0, 0.0, where),
 }

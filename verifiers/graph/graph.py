@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sokbench.core.errors import Unsupported
-
-from .ops import Input, LinearOp, Op, Relu, Shape, cast
+from .ops import LinearOp, Op, Relu, Shape, cast
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,38 +87,3 @@ class Graph:
         for node in self.nodes[1:]:
             values.append(node.op.forward(*(values[i] for i in node.inputs)))
         return values
-
-
-class Builder:
-    """Collects nodes; infers shapes by running each operation once on zeros."""
-
-    def __init__(self, input_shape: Shape, dtype: torch.dtype = torch.float32) -> None:
-        self.nodes: list[Node] = [Node(Input(), (), tuple(input_shape), "input")]
-        self._zeros: list[Tensor] = [torch.zeros(1, *input_shape, dtype=dtype)]
-
-    def add(self, op: Op, inputs: tuple[int, ...], label: str) -> int:
-        """Append a node and return its index. Raises `Unsupported` if the operation does not fit its inputs."""
-        sources = [self._zeros[i] for i in inputs]
-        try:
-            with torch.no_grad():
-                value = op.forward(*sources)
-        except RuntimeError as error:
-            raise Unsupported(f"{op.name} at {label!r} does not fit its input: {error}") from None
-        if value.shape[0] != 1:
-            raise Unsupported(f"{op.name} at {label!r} mixes the batch dimension with others")
-        self._zeros.append(value)
-        self.nodes.append(Node(op, inputs, tuple(value.shape[1:]), label))
-        return len(self.nodes) - 1
-
-    def shape(self, index: int) -> Shape:
-        return self.nodes[index].shape
-
-    def build(self, output: int) -> Graph:
-        """The graph that ends in `output`, without the nodes it does not depend on."""
-        needed = {0, output}
-        for index in range(output, 0, -1):
-            if index in needed:
-                needed.update(self.nodes[index].inputs)
-        order = sorted(needed)
-        place = {old: new for new, old in enumerate(order)}
-        return Graph(tuple(replace(self.nodes[i], inputs=tuple(place[j] for j in self.nodes[i].inputs)) for i in order))

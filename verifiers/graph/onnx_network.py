@@ -13,7 +13,7 @@ import torch
 from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.network import Network
 
-from .graph import Builder
+from .build import Builder, Value
 from .module import GraphModule
 from .onnx_ops import Scope, convert
 
@@ -29,13 +29,18 @@ def load_onnx(path: Path) -> Network:
     data = path.read_bytes()
     model = _parse(data, path)
     graph = model.graph
-    scope = _scope(graph, path)
+    scope: Scope = _constants(graph, path)
+    inputs = [value for value in graph.input if value.name not in scope]
+    if len(inputs) != 1:
+        raise InvalidInput(f"{path.name} has {len(inputs)} inputs; one is expected")
+    builder = Builder(_input_shape(inputs[0], path))
+    scope[inputs[0].name] = Value(0)
     for node in graph.node:
-        _convert(scope, node, path)
-    result = scope.values.get(graph.output[0].name) if len(graph.output) == 1 else None
-    if not isinstance(result, int):
+        _convert(builder, scope, node, path)
+    result = scope.get(graph.output[0].name) if len(graph.output) == 1 else None
+    if not isinstance(result, Value):
         raise InvalidInput(f"{path.name} must have one output that depends on its input")
-    built = scope.builder.build(result)
+    built = builder.build(result)
     shape = built.nodes[-1].shape
     if len(shape) != 1 or shape[0] < 2:
         raise InvalidInput(f"{path.name} maps one input to shape {shape}; a classifier gives (classes,)")
@@ -56,7 +61,7 @@ def _parse(data: bytes, path: Path) -> Any:
     return model
 
 
-def _scope(graph: Any, path: Path) -> Scope:
+def _constants(graph: Any, path: Path) -> dict[str, torch.Tensor]:
     import onnx.numpy_helper
 
     constants: dict[str, torch.Tensor] = {}
@@ -65,13 +70,7 @@ def _scope(graph: Any, path: Path) -> Scope:
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
             raise InvalidInput(f"the weights of {path.name} contain NaN or infinity, in {initializer.name}")
         constants[initializer.name] = torch.from_numpy(values.copy())
-    inputs = [value for value in graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        raise InvalidInput(f"{path.name} has {len(inputs)} inputs; one is expected")
-    scope = Scope(Builder(_input_shape(inputs[0], path)))
-    scope.values |= constants
-    scope.values[inputs[0].name] = 0
-    return scope
+    return constants
 
 
 def _input_shape(value: Any, path: Path) -> tuple[int, ...]:
@@ -87,11 +86,11 @@ def _input_shape(value: Any, path: Path) -> tuple[int, ...]:
     return tuple(int(size) for size in shape if size)
 
 
-def _convert(scope: Scope, node: Any, path: Path) -> None:
-    label = node.name or node.output[0]
+def _convert(builder: Builder, scope: Scope, node: Any, path: Path) -> None:
+    where = node.name or node.output[0]
     try:
-        scope.values[node.output[0]] = convert(scope, node, label)
+        scope[node.output[0]] = convert(builder, scope, node, where)
     except Unsupported as reason:
         raise InvalidInput(f"{path.name}: {reason}") from None
     except KeyError as missing:
-        raise InvalidInput(f"{path.name}: {node.op_type} at {label!r} lacks its input {missing}") from None
+        raise InvalidInput(f"{path.name}: {node.op_type} at {where!r} lacks {missing}") from None

@@ -178,6 +178,9 @@ def test_changes_in_place_reach_every_name_of_a_tensor() -> None:
         lambda y: y + torch.rand(4),
         lambda y: torch.div(y, 2.0, rounding_mode="floor"),
         lambda y: torch.add(y, y, alpha=2),
+        lambda y: y[:, :1] + torch.ones(4),
+        lambda y: y.reshape(-1, 1, 4) + torch.arange(6.0).reshape(1, 6, 1),
+        lambda y: nn.functional.linear(y, y),
     ],
 )
 def test_options_that_change_the_meaning_are_refused(function: object) -> None:
