@@ -141,7 +141,7 @@ class _Piece:
     def draw(self, noise: Noise, buffer: _Buffer, at: int) -> int:
         """Write the samples into the buffer from row `at` on; return the row after them."""
         block = buffer.rows[at : at + self.size]
-        noise.sample_(block, self.centre, self.request.stream.generator(self.block))
+        noise.draw_(block, self.centre, self.request.stream.generator(self.block), self.block * self.size)
         if self.low:
             block[: self.high - self.low] = block[self.low : self.high].clone()
         end = at + self.high - self.low

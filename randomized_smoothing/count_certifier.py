@@ -42,9 +42,9 @@ class CountCertifier(Certifier):
     @final
     def radius(self, p: ArrayLike, q: ArrayLike | None, noise: Any) -> Floats:
         """See `Certifier.radius`. Raises `InvalidInput` where p or q is not a probability."""
-        p = _probabilities("p", p)
+        p = probabilities("p", p)
         tail = 1.0 - p
-        return self._radius(p, tail, tail if q is None else _probabilities("q", q), noise)
+        return self._radius(p, tail, tail if q is None else probabilities("q", q), noise)
 
     @final
     def certify(
@@ -54,7 +54,7 @@ class CountCertifier(Certifier):
 
         Abstains unless p > q. Raises `InvalidInput` for counts that are no counts.
         """
-        selection, estimation = _counts(selection_counts), _counts(counts)
+        selection, estimation = class_counts_of(selection_counts), class_counts_of(counts)
         if len(selection) != len(estimation):
             raise InvalidInput(f"{len(selection)} classes in the selection, {len(estimation)} in the estimation")
         prediction = int(selection.argmax())
@@ -74,27 +74,41 @@ class CountCertifier(Certifier):
         return p, tail, tail
 
     def _radius(self, p: Floats, tail: Floats, q: Floats, noise: Any) -> Floats:
-        if not isinstance(noise, self.noises):
+        law = noise.law if isinstance(noise, Noise) else noise
+        if not isinstance(law, self.noises):
             names = " and ".join(cls.kind for cls in self.noises)
             raise Unsupported(f"{self.info.slug} certifies {names} noise, not {getattr(noise, 'kind', noise)!r}")
         p, tail, q = np.broadcast_arrays(p, tail, q)
+        if noise.sampling_error:
+            # p and q were estimated under the noise as drawn; this is what they are under the noise as certified. One
+            # more ulp makes up for the rounding of the sums.
+            error = noise.sampling_error + ULP
+            p, tail, q = np.maximum(p - error, 0.0), np.minimum(tail + error, 1.0), np.minimum(q + error, 1.0)
         certified = p > q
         radius = np.zeros(p.shape)
-        value, error = self.closed_form(p[certified], tail[certified], q[certified], noise)
+        value, error = self.closed_form(p[certified], tail[certified], q[certified], law)
         # an infinite radius (p = 1) stays infinite; every other is rounded down past its error, and never below 0
         safe = np.where(np.isinf(value), value, np.nextafter(value - np.where(np.isinf(value), 0.0, error), -math.inf))
         radius[certified] = np.maximum(safe, 0.0)
         return radius
 
 
-def _probabilities(name: str, values: ArrayLike) -> Floats:
+def whole(radius: ArrayLike) -> tuple[Floats, Floats]:
+    """(value, error) for a radius that counts and must not lose its last bit: the next float, to be rounded down."""
+    value = np.nextafter(np.asarray(radius, dtype=np.float64), math.inf)
+    return value, np.zeros(value.shape)
+
+
+def probabilities(name: str, values: ArrayLike) -> Floats:
+    """The values as an array; raises `InvalidInput` where one is not in [0, 1]."""
     array = np.asarray(values, dtype=np.float64)
     if not bool(((array >= 0.0) & (array <= 1.0)).all()):  # NaN fails both comparisons
         raise InvalidInput(f"{name} must be a probability between 0 and 1, everywhere in the array")
     return array
 
 
-def _counts(values: ArrayLike) -> NDArray[np.int64]:
+def class_counts_of(values: ArrayLike) -> NDArray[np.int64]:
+    """The values as counts (classes,); raises `InvalidInput` where they are none."""
     array = np.asarray(values)
     if array.ndim != 1 or len(array) < 2 or not np.issubdtype(array.dtype, np.integer):
         raise InvalidInput(f"class counts are integers of shape (classes,), not {array.dtype} of shape {array.shape}")

@@ -50,11 +50,15 @@ class NeymanPearsonLaplace(CountCertifier):
     noises: ClassVar[tuple[type[Noise], ...]] = (Laplace,)
 
     def closed_form(self, p: Floats, tail: Floats, q: Floats, noise: Laplace) -> tuple[Floats, Floats]:
-        top, other = _quantile(p, tail), _quantile(q, 1.0 - q)
-        # the logarithm is right to 1 ulp, the factor 2 is exact; sum and product add 2 ulp, and 1 - q half of one,
-        # which the logarithm passes on as an absolute error
-        size = noise.scale / 2 * (np.abs(top) + np.abs(other) + 1.0)
-        return noise.scale / 2 * (top - other), 4 * ULP * size
+        return half_distance_of_laplace_quantiles(p, tail, q, noise.scale)
+
+
+def half_distance_of_laplace_quantiles(p: Floats, tail: Floats, q: Floats, scale: float) -> tuple[Floats, Floats]:
+    """((F^-1(p) - F^-1(q)) / 2, a bound of its error), as `CountCertifier.closed_form` wants it."""
+    top, other = _quantile(p, tail), _quantile(q, 1.0 - q)
+    # the logarithm is right to 1 ulp, the factor 2 is exact; sum and product add 2 ulp, and 1 - q half of one,
+    # which the logarithm passes on as an absolute error
+    return scale / 2 * (top - other), 4 * ULP * (scale / 2 * (np.abs(top) + np.abs(other) + 1.0))
 
 
 def _quantile(p: Floats, tail: Floats) -> Floats:

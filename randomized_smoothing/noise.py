@@ -1,56 +1,38 @@
-"""The noises that smoothed classifiers are made of, and their one-line specifications in suites and rows.
-
-A noise is a value: it draws from the generator it is given and keeps no state. Torch is loaded only where samples are
-drawn, so that certifiers run where torch is not.
-"""
+"""The noises that smoothed classifiers are made of, and their one-line specifications in suites and rows."""
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sokbench.core.errors import InvalidInput, UnknownName
 
+from .noise_base import Noise, check_positive
+from .noise_gaussian import DiscreteGaussian, Gaussian
+from .noise_pixels import Ablation, Replacement
+from .noise_shapes import GeneralizedGaussian, LinfExponential, Pareto
+from .noise_splitting import Splitting
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-
-def _check_positive(what: str, value: object) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and value > 0):  # type: ignore[arg-type,operator]
-        raise InvalidInput(f"the {what} must be a finite number > 0, not {value!r}")
-
-
-class Noise(ABC):
-    """How an input is randomized before the base classifier sees it."""
-
-    kind: ClassVar[str]
-
-    @abstractmethod
-    def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
-        """Fill `out` (k, *shape) with k independent noisy copies of `x` (shape), both float32 on the CPU."""
-
-    def to_spec(self) -> dict[str, Any]:
-        """The noise as JSON values, e.g. {"kind": "gaussian", "sigma": 0.5}; `from_spec` is the inverse."""
-        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
-
-
-@dataclass(frozen=True)
-class Gaussian(Noise):
-    """Independent normal noise of standard deviation `sigma` (units of the input) on every coordinate."""
-
-    kind: ClassVar[str] = "gaussian"
-    sigma: float
-
-    def __post_init__(self) -> None:
-        _check_positive("sigma of the Gaussian noise", self.sigma)
-
-    def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
-        out.normal_(0.0, self.sigma, generator=generator)
-        out.add_(x)
+__all__ = [
+    "EXAMPLES",
+    "NOISES",
+    "Ablation",
+    "DiscreteGaussian",
+    "Gaussian",
+    "GeneralizedGaussian",
+    "Laplace",
+    "LinfExponential",
+    "Noise",
+    "Pareto",
+    "Replacement",
+    "Splitting",
+    "Uniform",
+    "from_spec",
+]
 
 
 @dataclass(frozen=True)
@@ -61,7 +43,7 @@ class Laplace(Noise):
     scale: float
 
     def __post_init__(self) -> None:
-        _check_positive("scale of the Laplace noise", self.scale)
+        check_positive("scale of the Laplace noise", self.scale)
 
     def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
         import torch
@@ -81,14 +63,25 @@ class Uniform(Noise):
     half_width: float
 
     def __post_init__(self) -> None:
-        _check_positive("half_width of the uniform noise", self.half_width)
+        check_positive("half_width of the uniform noise", self.half_width)
 
     def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
         out.uniform_(-self.half_width, self.half_width, generator=generator)
         out.add_(x)
 
 
-EXAMPLES: Final[tuple[Noise, ...]] = (Gaussian(0.5), Laplace(0.5), Uniform(0.5))
+EXAMPLES: Final[tuple[Noise, ...]] = (
+    Gaussian(0.5),
+    DiscreteGaussian(0.5, 255),
+    Laplace(0.5),
+    Uniform(0.5),
+    GeneralizedGaussian(0.5, 1.5),
+    Pareto(0.5, 3.0),
+    LinfExponential(0.5, 4),
+    Splitting(20, 255),
+    Replacement(0.2, 256),
+    Ablation(10, 100, 0.5),
+)
 """One noise of every kind, for whoever wants to try them all."""
 
 NOISES: Final[Mapping[str, type[Noise]]] = {noise.kind: type(noise) for noise in EXAMPLES}

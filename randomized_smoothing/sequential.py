@@ -98,12 +98,14 @@ class AlphaSpending(SequentialTest):
 
     def above(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         level = self.level(stage, self.alpha) * (1.0 - TAIL_ERROR)
-        return (successes > 0) & (_tail_from(successes, self.stages[stage], thresholds) <= level)
+        refuted: Booleans = (successes > 0) & (_tail_from(successes, self.stages[stage], thresholds) <= level)
+        return refuted
 
     def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         level = self.level(stage, self.futility) * (1.0 - TAIL_ERROR)
         n = self.stages[stage]
-        return (successes < n) & (_tail_to(successes, n, thresholds) <= level)
+        refuted: Booleans = (successes < n) & (_tail_to(successes, n, thresholds) <= level)
+        return refuted
 
 
 @final
@@ -122,7 +124,10 @@ class Betting(SequentialTest):
 
     def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         n = self.stages[stage]
-        return _log_wealth(n - successes, successes, 1.0 - thresholds, thresholds) >= -np.log(self.futility)
+        refuted: Booleans = _log_wealth(n - successes, successes, 1.0 - thresholds, thresholds) >= -np.log(
+            self.futility
+        )
+        return refuted
 
 
 def _tail_from(k: Integers, n: int, p: Floats) -> Floats:
