@@ -1,0 +1,77 @@
+"""One class's semidefinite bound, step by step, from the linear program's multipliers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from verifiers.lp.safe_bound import Indices, Vector
+from verifiers.lp.tighten import relax
+
+from .certificate import Multipliers, certify
+from .forms import Forms
+from .interior_point import DualProblem
+
+if TYPE_CHECKING:
+    from sokbench.core.deadline import Deadline
+    from verifiers.lp.chain import Instance
+    from verifiers.lp.program import TriangleProgram
+
+_MOST_CURVED = 200
+_ACCURACY = 1e-3
+
+
+def linear_start(image: Instance, deadline: Deadline) -> Mapping[int, Multipliers]:
+    """The triangle relaxation's multipliers by class; raises the margins of `image` in place to its safe bounds."""
+    relaxed = relax(image.layers, image.inputs, image.intervals)
+    found: dict[int, Multipliers] = {}
+    for other in (int(index) for index in np.argsort(image.margins) if index != image.label):
+        if deadline.expired():
+            break
+        objective = relaxed.program.margin(image.layers[-1], image.label, other)
+        solution = relaxed.solver.minimum(objective, deadline)
+        image.margins[other] = max(image.margins[other], solution.bound)
+        found[other] = _multipliers(relaxed.program, solution.dual)
+    return found
+
+
+def _multipliers(program: TriangleProgram, dual: Vector) -> Multipliers:
+    """The row duals of z - p >= 0 and of z - s p <= t (negative in a minimisation) as multipliers."""
+    floor = np.concatenate([dual[columns.floor[columns.unstable]] for columns in program.layers])
+    chord = np.concatenate([-dual[columns.chord[columns.unstable]] for columns in program.layers])
+    nothing = np.zeros(len(floor))
+    return Multipliers(np.maximum(floor, 0.0), np.maximum(chord, 0.0), nothing, nothing)
+
+
+class ClassAscent:
+    """The interior-point run of the margin to one class, advanced step by step."""
+
+    def __init__(self, forms: Forms, target: int, start: Multipliers, bound: float) -> None:
+        """bound: what the linear program proved."""
+        self._forms, self._target, self._bound = forms, target, bound
+        # the margin at the middle of the domain is above the optimum, so this is at least the gap to close
+        self._scale = max(float(forms.margins[target, 0]) - bound, 1e-3 * abs(bound), 1e-9)
+        problem = DualProblem(forms, target, start, _curved(forms, start))
+        self._steps = problem.solve(self._scale)
+        self.finished = False
+
+    def advance(self) -> float:
+        """Take one step and return the best bound proved so far."""
+        found = next(self._steps, None)
+        if found is None:
+            self.finished = True
+            return self._bound
+        multipliers, gap = found
+        self._bound = max(self._bound, certify(self._forms, self._target, multipliers))
+        self.finished = gap <= max(_ACCURACY * self._scale, self._bound)
+        return self._bound
+
+
+def _curved(forms: Forms, start: Multipliers) -> Indices:
+    """The neurons that get a multiplier for z (z - p) = 0: where the chord costs the linear program most."""
+    cost = start.chord * forms.offset
+    # ties (a chord that costs nothing here may cost elsewhere) go to the larger triangle
+    order = np.lexsort((-forms.offset, -cost))
+    return np.sort(order[:_MOST_CURVED])
