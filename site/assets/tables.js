@@ -107,7 +107,7 @@
   };
 
   // the same buttons as below server-made tables, for tables that scripts make
-  sok.tools = (id, file, ...before) => sok.el("div", {class: "tools"}, ...before, sok.el("span", {}, "Take the table along:"),
+  sok.tools = (id, file, ...before) => sok.el("div", {class: "tools"}, ...before, sok.el("span", {}, "Copy as"),
     [["csv", "CSV"], ["latex", "LaTeX"], ["markdown", "Markdown"], ["csv", "Download CSV", file + ".csv"]].map(([kind, text, save]) =>
       sok.el("button", {type: "button", "data-export": kind, "data-table": id, "data-save": save}, text)));
 

@@ -9,7 +9,17 @@ from pathlib import Path
 from ..core.errors import InvalidInput
 from ..measured.cells import family_of, kind_of, noise_text
 from ..measured.names import slug
-from . import contribute, leaderboard_pages, method_pages, overview, ranking_pages, run_pages, table_pages, viewer_pages
+from . import (
+    contribute,
+    leaderboard_pages,
+    method_pages,
+    overview,
+    plain_tables,
+    ranking_pages,
+    run_pages,
+    table_pages,
+    viewer_pages,
+)
 from .images import Pictures, class_names, open_sources
 from .paths import run_path, table_path
 from .render import Renderer
@@ -22,6 +32,7 @@ _PAGES = (
     ranking_pages,
     leaderboard_pages,
     table_pages,
+    plain_tables,
     method_pages,
     run_pages,
     viewer_pages,

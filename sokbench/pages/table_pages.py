@@ -10,6 +10,7 @@ from ..scores import Share
 from ..tables.grid import published_text
 from .boards import Board, Entry, method_order
 from .paths import board_path, table_path
+from .plain_tables import measured, plain_path, printed
 from .render import Renderer
 from .view import View
 
@@ -41,7 +42,14 @@ def grid(board: Board) -> list[GridGroup]:
 
 def write(renderer: Renderer, view: View) -> None:
     boards = [(board, table_path(board), board_path(board)) for board in view.boards]
-    renderer.page("tables/index.html", "table_index.html", section="tables/index.html", boards=boards)
+    renderer.page(
+        "tables/index.html",
+        "table_index.html",
+        section="tables/index.html",
+        boards=boards,
+        measured=[(table, plain_path(table)) for table in measured(view)],
+        printed=[(table, plain_path(table)) for table in printed()],
+    )
     for board in view.boards:
         groups = grid(board)
         renderer.page(

@@ -28,6 +28,7 @@ PAGES = [
     "rankings/quick.mnist5k-linf-0_1.html",
     "tables/index.html",
     "tables/quick.mnist5k-linf-0_1.html",
+    "tables/sok2022_table3.html",
     "leaderboard/index.html",
     "leaderboard/cifar10-linf-8-255.html",
     "methods/index.html",
