@@ -101,7 +101,7 @@ def test_the_deceit_works_on_bounds_that_ignore_rounding() -> None:
     assert deceived >= {"absorbed in the last layer", "absorbed in a long sum", "a neuron made of rounding"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
