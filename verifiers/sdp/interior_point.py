@@ -28,6 +28,7 @@ from verifiers.lp.safe_bound import Indices, Vector
 
 from .certificate import Multipliers, lagrangian
 from .forms import Forms, Matrix
+from .matrices import INSIDE, Inverse, cholesky, distance, longest
 
 
 @dataclass(frozen=True)
@@ -62,26 +63,6 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class _Inverse:
-    """Z = S^-1 = half' half + diag(0, 1 / plain): `half` is (1 + curved, N)."""
-
-    half: Matrix
-    plain: Vector
-
-    def dense(self) -> Matrix:
-        inverse: Matrix = self.half.T @ self.half
-        tail = np.arange(len(self.half), self.half.shape[1])
-        inverse[tail, tail] += 1.0 / self.plain
-        return inverse
-
-    def after(self, matrix: Matrix) -> Matrix:
-        """matrix Z."""
-        product: Matrix = (matrix @ self.half.T) @ self.half
-        product[:, len(self.half) :] += matrix[:, len(self.half) :] / self.plain
-        return product
-
-
-@dataclass(frozen=True)
 class _Direction:
     """A step of (multipliers, X, w), and what the corrector needs of it: E = sym(dX dS Z) and dw dy / y."""
 
@@ -94,10 +75,12 @@ class _Direction:
 
 @dataclass(frozen=True)
 class _State:
-    """An iterate: the multipliers, the primal matrix X (N, N) and the slack w of `_Point.signed`."""
+    """An iterate: the multipliers, the primal matrix X (N, N), its Cholesky factor, and the slack w of
+    `_Point.signed`."""
 
     point: _Point
     primal: Matrix
+    factor: Matrix
     slack: Vector
 
 
@@ -120,10 +103,9 @@ class DualProblem:
         post[:, 0] = post[np.arange(len(curved)), 1 + np.arange(len(curved))] = half
         chord = post - forms.slope[curved, None] * pre
         chord[:, 0] -= forms.offset[curved]
+        self._pre, self._half = pre, half
         # the multiplier of row a brings (u_a v_a' + v_a u_a') / 2: floor and chord are linear, so their u is e0
-        linear = np.zeros((2 * len(curved), len(order)))
-        linear[:, 0] = 1.0
-        self._u, self._v = np.vstack([linear, post]), np.vstack([pre - post, chord, post - pre])
+        self._v = np.vstack([pre - post, chord, post - pre])
         self._size = len(order)
 
     def multipliers(self, point: _Point) -> Multipliers:
@@ -182,7 +164,8 @@ class DualProblem:
         primal[inner, inner] += _MIXED / 3.0
         k = len(self._curved)
         slack = -self._traces(primal)[np.concatenate([np.arange(2 * k), np.arange(3 * k, 3 * k + self._size - 1)])]
-        return _State(point, primal, np.maximum(slack, _MIXED * np.abs(slack).max()))
+        factor = np.asarray(np.linalg.cholesky(primal), dtype=np.float64)
+        return _State(point, primal, factor, np.maximum(slack, _MIXED * np.abs(slack).max()))
 
     def _blocks(self, point: _Point) -> tuple[Matrix, Matrix]:
         """(head, coupling): S over (1, curved), and between (1, curved) and the plain variables."""
@@ -203,21 +186,18 @@ class DualProblem:
             return None
         head, coupling = self._blocks(point)
         scaled = coupling / point.plain
-        try:
-            factor: Matrix = np.linalg.cholesky(head - scaled @ coupling.T)
-        except np.linalg.LinAlgError:
-            return None
-        return factor, scaled
+        factor = cholesky(head - scaled @ coupling.T)
+        return None if factor is None else (factor, scaled)
 
-    def _inverse(self, point: _Point) -> _Inverse | None:
+    def _inverse(self, point: _Point) -> Inverse | None:
         found = self._complement(point)
         if found is None:
             return None
         factor, scaled = found
         half = scipy.linalg.solve_triangular(factor, np.hstack([np.eye(len(factor)), -scaled]), lower=True)
-        return _Inverse(half, point.plain)
+        return Inverse(half, point.plain)
 
-    def _step(self, state: _State, inverse: _Inverse, mu: float) -> _State | None:
+    def _step(self, state: _State, inverse: Inverse, mu: float) -> _State | None:
         """Mehrotra's predictor and corrector from `state`, at which the complementarity is `mu`; None if the system
         cannot be solved or the step has no length."""
         dense = inverse.dense()
@@ -228,15 +208,13 @@ class DualProblem:
         nothing = np.zeros_like(dense), np.zeros_like(signed)
         predictor = self._direction(state, inverse, dense, traces, solver, 0.0, *nothing)
         dual, primal = self._lengths(state, predictor)
-        left = self._complementarity(self._moved(state, predictor, dual, primal)) / mu
+        left = self._predicted(state, predictor, dual, primal) / mu
         target = mu * min(1.0, max(left, 0.0)) ** 2
         change = self._symmetric(predictor.primal, predictor.head, predictor.coupling, predictor.step, inverse)
         cross = predictor.slack * predictor.step[self._signs()] / signed
         corrector = self._direction(state, inverse, dense, traces, solver, target, change, cross)
         dual, primal = self._lengths(state, corrector)
-        if max(dual, primal) < _SHORTEST:
-            return None
-        return self._moved(state, corrector, dual, primal)
+        return self._moved(state, corrector, dual, primal) if dual > _SHORTEST else None
 
     def _signs(self) -> Indices:
         """Where `_Point.signed` stands among all multipliers."""
@@ -260,7 +238,7 @@ class DualProblem:
     def _direction(
         self,
         state: _State,
-        inverse: _Inverse,
+        inverse: Inverse,
         dense: Matrix,
         traces: Vector,
         solver: Callable[[Vector], Vector],
@@ -281,7 +259,7 @@ class DualProblem:
         slack = target / signed - state.slack - state.slack / signed * step[signs] - cross
         return _Direction(step, primal, slack, head, coupling)
 
-    def _symmetric(self, primal: Matrix, head: Matrix, coupling: Matrix, step: Vector, inverse: _Inverse) -> Matrix:
+    def _symmetric(self, primal: Matrix, head: Matrix, coupling: Matrix, step: Vector, inverse: Inverse) -> Matrix:
         """sym(primal dS Z), with dS given by its blocks and, for the plain variables, by `step`."""
         k = len(head)
         product = np.hstack([primal[:, :k] @ head + primal[:, k:] @ coupling.T, primal[:, :k] @ coupling])
@@ -291,19 +269,27 @@ class DualProblem:
         return result
 
     def _lengths(self, state: _State, direction: _Direction) -> tuple[float, float]:
-        """(dual, primal) step lengths that stay inside."""
-        dual = _longest(lambda length: self._complement(state.point.moved(direction.step, length)) is not None)
+        """(dual, primal) step lengths that stay 10% inside, the primal one estimated."""
+        dual = longest(lambda length: self._complement(state.point.moved(direction.step, length)) is not None)
         falling = direction.slack < 0
-        most = float((-state.slack[falling] / direction.slack[falling]).min(initial=1.0 / 0.95))
-        primal = _longest(lambda length: _positive_definite(state.primal + length * direction.primal))
-        return dual, min(primal, 0.95 * most)
+        most = float((-state.slack[falling] / direction.slack[falling]).min(initial=np.inf))
+        return dual, min(1.0, INSIDE * most, INSIDE * distance(state.factor, direction.primal))
 
-    def _moved(self, state: _State, direction: _Direction, dual: float, primal: float) -> _State:
-        return _State(
-            state.point.moved(direction.step, dual),
-            state.primal + primal * direction.primal,
-            state.slack + primal * direction.slack,
-        )
+    def _moved(self, state: _State, direction: _Direction, dual: float, primal: float) -> _State | None:
+        """The state after the step, with the primal one shortened until X is positive definite; None if it never is."""
+        while primal > _SHORTEST:
+            changed = state.primal + primal * direction.primal
+            factor = cholesky(changed)
+            if factor is not None:
+                slack = state.slack + primal * direction.slack
+                return _State(state.point.moved(direction.step, dual), changed, factor, slack)
+            primal *= 0.7
+        return None
+
+    def _predicted(self, state: _State, direction: _Direction, dual: float, primal: float) -> float:
+        """The complementarity that the step would leave."""
+        changed, slack = state.primal + primal * direction.primal, state.slack + primal * direction.slack
+        return self._complementarity(_State(state.point.moved(direction.step, dual), changed, state.factor, slack))
 
     def _complementarity(self, state: _State) -> float:
         """(tr(X S) + w y) over the number of both."""
@@ -313,18 +299,38 @@ class DualProblem:
         matrix += np.diag(primal)[k:] @ state.point.plain
         return float(matrix + state.slack @ signed) / (self._size + len(signed))
 
-    def _traces(self, inverse: Matrix) -> Vector:
-        """tr(A_a Z) for (floor, chord, curve, diagonal, plain, corner)."""
-        rows = np.einsum("ij,ij->i", self._u @ inverse, self._v)
-        diagonal = np.diag(inverse)
+    def _traces(self, matrix: Matrix) -> Vector:
+        """tr(A_a `matrix`) for (floor, chord, curve, diagonal, plain, corner)."""
+        rows = np.einsum("ij,ij->i", self._u_times(matrix), self._v)
+        diagonal = np.diag(matrix)
         return np.concatenate([rows, diagonal[1:] - diagonal[0], -diagonal[:1]])
+
+    def _u_times(self, matrix: Matrix) -> Matrix:
+        """u_a' `matrix` for every row a: u is e0, or z = half (1 + zeta)."""
+        k = len(self._half)
+        outputs = self._half[:, None] * (matrix[0] + matrix[1 : 1 + k])
+        return np.vstack([np.broadcast_to(matrix[0], (2 * k, self._size)), outputs])
+
+    def _times_u(self, rows: Matrix) -> Matrix:
+        """rows u_a for every a, (rows, 3 k)."""
+        k = len(self._half)
+        outputs = (rows[:, :1] + rows[:, 1 : 1 + k]) * self._half
+        return np.hstack([np.broadcast_to(rows[:, :1], (len(rows), 2 * k)), outputs])
+
+    def _v_times(self, matrix: Matrix, u_times: Matrix) -> Matrix:
+        """v_a' `matrix` for every row a: one product with the pre-activations, the outputs' is known."""
+        k = len(self._half)
+        pre, post, slope = self._pre @ matrix, u_times[2 * k :], self._forms.slope[self._curved, None]
+        chord = post - slope * pre - self._forms.offset[self._curved, None] * matrix[0]
+        return np.vstack([pre - post, chord, post - pre])
 
     def _system(self, primal: Matrix, inverse: Matrix) -> Matrix:
         """tr(A_a X A_b Z), in the order of `_traces`."""
-        u, v = self._u, self._v
-        ux, vx, uz, vz = u @ primal, v @ primal, u @ inverse, v @ inverse
-        mixed_x, mixed_z = vx @ u.T, vz @ u.T
-        rows = (ux @ u.T) * (vz @ v.T) + (vx @ v.T) * (uz @ u.T) + mixed_x.T * mixed_z + mixed_x * mixed_z.T
+        ux, uz = self._u_times(primal), self._u_times(inverse)
+        vx, vz = self._v_times(primal, ux), self._v_times(inverse, uz)
+        mixed_x, mixed_z = self._times_u(vx), self._times_u(vz)
+        rows = self._times_u(ux) * (vz @ self._v.T) + (vx @ self._v.T) * self._times_u(uz)
+        rows += mixed_x.T * mixed_z + mixed_x * mixed_z.T
         # e_j e_j' against a row, and against e_i e_i'
         mixed, squares = (ux * vz + vx * uz) / 2, primal * inverse
         # the box terms bring e_j e_j' - e0 e0', the corner -e0 e0'
@@ -341,21 +347,3 @@ _START = 3.0
 """How far out on the central path to start, in units of the expected gap: 1 and 30 need a few steps more."""
 _MIXED = 0.05
 _SHORTEST = 1e-4
-
-
-def _longest(feasible: Callable[[float], bool]) -> float:
-    """A step length at most 1 that stays 10% inside the longest feasible one found by backtracking; 0 if none."""
-    length = 1.0
-    while length > _SHORTEST / 10:
-        if feasible(length):
-            return length if length == 1.0 else 0.9 * length
-        length *= 0.85
-    return 0.0
-
-
-def _positive_definite(matrix: Matrix) -> bool:
-    try:
-        np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return False
-    return True
