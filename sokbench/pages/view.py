@@ -16,6 +16,7 @@ from ..published import Record
 from ..rows import Row, Run
 from .boards import Board, boards
 from .ladders import Ladder, ladders
+from .measured_records import from_boards, from_certificates
 
 Progress = Callable[[str], None]
 
@@ -65,7 +66,8 @@ def view_of(
     used = {row.method for row in everything}
     today = {slug: fingerprint(entry) for slug, entry in catalog().items() if slug in used}
     found = boards(cells, _contradicted(reports), today)
-    return View(rows, runs, records, reports, today, cells, found, ladders(records, found))
+    measured = [*from_boards(found), *from_certificates(cells, records)]
+    return View(rows, runs, records, reports, today, cells, found, ladders(records, measured))
 
 
 def _contradicted(reports: Mapping[str, Report]) -> set[tuple[str, str]]:
