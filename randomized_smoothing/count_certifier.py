@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 import numpy as np
@@ -70,7 +71,7 @@ class CountCertifier(Certifier):
         q = 1 - p then bounds every other class. A certifier that makes more of a separate q may spend alpha otherwise.
         """
         hits, total = int(counts[top]), int(counts.sum())
-        p, tail = lower_bound(hits, total, alpha), upper_bound(total - hits, total, alpha)
+        p, tail = _one_against_the_rest(hits, total, alpha)
         return p, tail, tail
 
     def _radius(self, p: Floats, tail: Floats, q: Floats, noise: Any) -> Floats:
@@ -91,6 +92,12 @@ class CountCertifier(Certifier):
         safe = np.where(np.isinf(value), value, np.nextafter(value - np.where(np.isinf(value), 0.0, error), -math.inf))
         radius[certified] = np.maximum(safe, 0.0)
         return radius
+
+
+@lru_cache(maxsize=4096)
+def _one_against_the_rest(hits: int, total: int, alpha: float) -> tuple[Floats, Floats]:
+    """(p, tail): remembered, because all certifiers of a sampling pass ask for the same."""
+    return lower_bound(hits, total, alpha), upper_bound(total - hits, total, alpha)
 
 
 def whole(radius: ArrayLike) -> tuple[Floats, Floats]:

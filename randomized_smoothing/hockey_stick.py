@@ -78,30 +78,34 @@ class HockeyStick(CountCertifier):
 
         In terms of what A may have lost and B may have gained at most, which is accurate where p is close to 1.
         """
-        lost, gained = np.ones(p.shape), np.ones(p.shape)
-        for b in self.factors:
-            divergence = _divergence(t, b)
-            if b >= 1.0:
-                lost, gained = np.minimum(lost, b * tail + divergence), np.minimum(gained, b * q + divergence)
-            if b <= 1.0:
-                lost = np.minimum(lost, (1.0 - b) + b * tail + divergence)
-                gained = np.minimum(gained, (1.0 - b) + b * q + divergence)
-        # P'[A] >= 1 - lost > min(1/2, gained) >= P'[B]; sums of up to three terms of at most 1 + b each
-        slack = 8 * ULP
-        ahead: NDArray[np.bool_] = lost + np.minimum(gained, 0.5) < 1.0 - slack
+        factors = np.array(self.factors)[:, None]
+        above, below = factors[factors[:, 0] >= 1.0], factors[factors[:, 0] <= 1.0]
+        high, low = _divergence(t, above), _divergence(t, below)
+        lost, gained = (
+            np.minimum(
+                (above * chance + high).min(axis=0, initial=1.0),
+                ((1.0 - below) + below * chance + low).min(axis=0, initial=1.0),
+            )
+            for chance in (tail, q)
+        )
+        # P'[A] >= 1 - lost > min(1/2, gained) >= P'[B]; sums of up to three terms of at most 1 + b each, and those with
+        # a term of more than 1 are not the least
+        ahead: NDArray[np.bool_] = lost + np.minimum(gained, 0.5) < 1.0 - 8 * ULP
         return ahead
 
 
-def _divergence(t: Floats, b: float) -> Floats:
-    """e(b) at a shift of t > 0 standard deviations, rounded up."""
-    log = math.log(b)
-    first, second = ndtr(t / 2 - log / t), ndtr(-t / 2 - log / t)
-    # with b < 1, e(b) = b (1 - second) - (1 - first), whose terms are the smaller ones
-    small = b * ndtr(t / 2 + log / t) - ndtr(log / t - t / 2)
-    value = first - b * second if b >= 1.0 else small
-    # ndtr is right to 4 ulp plus what the rounding of its argument, 3 ulp of (t/2 + |log|/t), moves it by: at most
-    # its size times the density ratio there, which is below |argument| + 1
-    argument = t / 2 + abs(log) / t
-    scale = np.maximum(first, b * second) if b >= 1.0 else np.maximum(b * ndtr(t / 2 + log / t), ndtr(log / t - t / 2))
-    above: Floats = np.maximum(value, 0.0) + 8 * ULP * scale * (2.0 + argument * (argument + 1.0))
+def _divergence(t: Floats, b: Floats) -> Floats:
+    """e(b), rounded up, at shifts of t > 0 standard deviations (n,) for factors b (m, 1), all >= 1 or all <= 1: (m, n).
+
+    The difference of two probabilities is taken between the smaller ones: where b <= 1,
+    e(b) = b (1 - Phi(-t/2 - ln(b)/t)) - (1 - Phi(t/2 - ln(b)/t)).
+    """
+    sign = np.where(b >= 1.0, 1.0, -1.0)
+    log = np.log(b)
+    shifted, here = ndtr(sign * (t / 2 - log / t)), b * ndtr(sign * (-t / 2 - log / t))
+    # ndtr is right to 4 ulp plus what the rounding of its argument, 3 ulp of (t/2 + |ln b|/t), moves it by: at most its
+    # size times the density ratio there, which is below |argument| + 1
+    argument = t / 2 + np.abs(log) / t
+    error = 8 * ULP * np.maximum(shifted, here) * (2.0 + argument * (argument + 1.0))
+    above: Floats = np.maximum(sign * (shifted - here), 0.0) + error
     return above

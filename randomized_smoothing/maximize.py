@@ -27,6 +27,12 @@ def maximize(function: Callable[[Floats], Floats], low: Floats, high: Floats) ->
 
     low, high: (n,); the function maps (m, n) parameters to (m, n) values, -inf where it has none.
     """
+    values: Floats = function(maximizer(function, low, high)[None])[0]
+    return values
+
+
+def maximizer(function: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
+    """Where `function` has the largest value found on [low, high], per entry; arguments as for `maximize`."""
     points = low + np.linspace(0.0, 1.0, GRID)[:, None] * (high - low)
     values = function(points)
     best = values.argmax(axis=0)
@@ -36,6 +42,6 @@ def maximize(function: Callable[[Floats], Floats], low: Floats, high: Floats) ->
         inner = np.stack([right - GOLDEN * (right - left), left + GOLDEN * (right - left)])
         first, second = function(inner)
         left, right = np.where(first < second, inner[0], left), np.where(first < second, right, inner[1])
-    middle: Floats = function(((left + right) / 2)[None])[0]
-    largest: Floats = np.maximum(values.max(axis=0), middle)
-    return largest
+    middle = (left + right) / 2
+    found: Floats = np.where(function(middle[None])[0] > values[best, column], middle, points[best, column])
+    return found

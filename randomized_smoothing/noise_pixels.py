@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -30,9 +31,12 @@ class Replacement(Noise):
         check_positive("keep of the replacement noise", self.keep)
         check_whole("number of levels of the replacement noise", self.levels, 2)
         if not 1.0 / self.levels < self.keep < 1.0:
-            raise InvalidInput(
-                f"keep must lie between 1/levels and 1, not {self.keep}: below, another value is likelier"
-            )
+            raise InvalidInput(f"keep must lie between 1/levels (all values as likely) and 1, not {self.keep}")
+
+    @property
+    def sampling_error(self) -> float:
+        # each of the `levels` borders in [0, 1] of 53 random bits errs by less than 2^-52; coordinates add up
+        return LARGEST_INPUT * self.levels * 2.0**-52
 
     def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
         import torch
@@ -68,6 +72,8 @@ class Ablation(Noise):
     def __post_init__(self) -> None:
         check_whole("number of kept pixels", self.keep, 1)
         check_whole("number of pixels", self.pixels, self.keep)
+        if not isinstance(self.fill, (int, float)) or not math.isfinite(self.fill):
+            raise InvalidInput(f"the fill of ablated pixels must be a finite number, not {self.fill!r}")
 
     @property
     def sampling_error(self) -> float:

@@ -22,13 +22,15 @@ import numpy as np
 from sokbench.core.method import MethodInfo
 
 from .count_certifier import ULP, CountCertifier
-from .maximize import maximize
+from .maximize import maximizer
 from .noise import Laplace, Noise
 from .renyi import LOG_ORDERS, least_divergence
 
 if TYPE_CHECKING:
     from .count_certifier import Floats
 
+NEWTON_STEPS: Final = 8
+"""Steps of the search for the best order."""
 HALVINGS: Final = 60
 """Bisection steps: the bracket is then below the last bit of its upper end."""
 
@@ -54,17 +56,33 @@ class RenyiLaplace(CountCertifier):
     def closed_form(self, p: Floats, tail: Floats, q: Floats, noise: Laplace) -> tuple[Floats, Floats]:
         def shift(log_order: Floats) -> Floats:
             excess = np.exp(log_order)
-            return _shift_of(least_divergence(p, tail, q, excess), excess)
+            return _shift_nearly(least_divergence(p, tail, q, excess), excess)
 
         low, high = (np.full(p.shape, end) for end in LOG_ORDERS)
-        value = noise.scale * maximize(shift, low, high)
+        # any order is sound, so the best one need not be found with care; what it certifies is
+        excess = np.exp(maximizer(shift, low, high))
+        value = noise.scale * _shift_of(least_divergence(p, tail, q, excess[None])[0], excess)
         return value, ULP * value
+
+
+def _shift_nearly(divergence: Floats, excess: Floats) -> Floats:
+    """About the largest t with D_{1 + excess}(t) <= divergence: Newton's method from above, where it cannot overshoot,
+    because D is convex and rises."""
+    order, finite = 1.0 + excess, np.isfinite(divergence)
+    divergence = np.where(finite, divergence, 1.0)
+    t = divergence + 1.0
+    for _ in range(NEWTON_STEPS):
+        # the two terms inside the logarithm, by the larger one
+        ratio = excess / order * np.exp(-(order + excess) * t)
+        slope = (1.0 - ratio * order / excess) / (1.0 + ratio)
+        t = np.where(slope > 0.0, t - (_divergence(t, excess) - divergence) / np.where(slope > 0.0, slope, 1.0), t)
+    return np.where(finite, t, np.inf)
 
 
 def _shift_of(divergence: Floats, excess: Floats) -> Floats:
     """Largest t, rounded down, with D_{1 + excess}(t) <= divergence; infinite where the divergence is."""
     finite = np.isfinite(divergence)
-    # D_a(t) >= t - ln((2a - 1) / a) / (a - 1) >= t - 1, so the answer lies below divergence + 1
+    # t >= D_a(t) >= t - ln((2a - 1) / a) / (a - 1) >= t - 1, so the answer lies below divergence + 1
     low, high = np.zeros(divergence.shape), np.where(finite, divergence, 0.0) + 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2

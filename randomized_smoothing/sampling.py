@@ -78,7 +78,7 @@ def count_classes(network: Network, noise: Noise, requests: Sequence[Request]) -
         return np.zeros((0, network.num_classes), dtype=np.int64)
     tally = _Tally(network, len(requests))
     with torch.no_grad():
-        for batch in drawn_ahead(requests, noise, _batch_rows(network, requests[0].x)):
+        for batch in drawn_ahead(requests, noise, rows_per_batch(network, requests[0].x)):
             tally.add(batch.rows.to(requests[0].x.device), batch.owners)
         tally.decide_close_calls()
     return tally.counts.view(len(requests), network.num_classes).numpy()
@@ -130,7 +130,7 @@ def _classes64(network: Network, batch: Tensor) -> Tensor:
     return found
 
 
-def _batch_rows(network: Network, x: Tensor) -> int:
+def rows_per_batch(network: Network, x: Tensor) -> int:
     """How many samples fit into `BYTES`: whole blocks, or fewer samples than a block where a block does not fit."""
     if network not in _SAMPLE_BYTES:
         _SAMPLE_BYTES[network] = _bytes_per_sample(network, x)

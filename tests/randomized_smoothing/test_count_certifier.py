@@ -13,7 +13,7 @@ from randomized_smoothing.confidence import lower_bound, upper_bound
 from randomized_smoothing.noise import Gaussian
 from randomized_smoothing.sampling import Stream, class_counts
 from sokbench import ABSTAIN, Certificate, InvalidInput
-from sokbench.networks import network_from_module
+from sokbench.core.network import network_from_module
 
 
 def certify(selection: list[int], counts: list[int], alpha: float = 0.001) -> Certificate:

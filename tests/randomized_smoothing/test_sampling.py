@@ -13,8 +13,7 @@ from randomized_smoothing.batches import BLOCK_VALUES, Batch, drawn_ahead
 from randomized_smoothing.noise import Gaussian
 from randomized_smoothing.sampling import Request, Stream, class_counts, count_classes
 from sokbench.core.errors import InvalidInput
-from sokbench.core.network import Network
-from sokbench.networks import network_from_module
+from sokbench.core.network import Network, network_from_module
 
 
 @pytest.fixture

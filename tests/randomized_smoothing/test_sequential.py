@@ -19,7 +19,7 @@ from randomized_smoothing.noise import Gaussian, Uniform
 from randomized_smoothing.sampling import Stream, class_counts
 from randomized_smoothing.sequential import AlphaSpending, Betting, SequentialTest, _log_wealth, geometric_stages
 from sokbench import ABSTAIN, InvalidInput
-from sokbench.networks import network_from_module
+from sokbench.core.network import network_from_module
 
 TESTS = [AlphaSpending, Betting]
 

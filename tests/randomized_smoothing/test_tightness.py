@@ -21,6 +21,9 @@ GAUSSIAN = [
     ("lipschitz", "neyman_pearson"),
     ("f_divergence", "renyi"),
     ("renyi", "neyman_pearson"),
+    ("hockey_stick", "neyman_pearson"),
+    ("neyman_pearson_classwise", "neyman_pearson"),
+    ("linf_from_l2", "neyman_pearson"),
 ]
 LAPLACE = [
     ("pixel_dp_laplace", "teng"),
@@ -93,7 +96,7 @@ def test_the_gaussian_mechanism_keeps_its_promise(p: float, e: float, share: flo
     assert exact <= delta
 
 
-@pytest.mark.parametrize("slug", ["neyman_pearson", "pixel_dp", "lipschitz", "f_divergence", "renyi"])
+@pytest.mark.parametrize("slug", ["neyman_pearson", "pixel_dp", "lipschitz", "f_divergence", "renyi", "hockey_stick"])
 def test_no_certificate_exceeds_the_distance_of_a_two_sided_classifier(slug: str) -> None:
     """A slab |z_1| < w as class A under Gaussian noise: its true radius, by bisection, exceeds every certificate."""
     certifier, sigma = sokbench.certifier(slug), 0.5
