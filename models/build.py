@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from sokbench.core.errors import InvalidInput
+from sokbench.core.network import network_from_module
 from sokbench.core.registry import component
 
 from . import cards
@@ -86,9 +87,7 @@ def _train_with_bar(
 def _file(name: str, chosen: Recipe, dataset: Any, module: nn.Sequential, curve: list[Epoch], out: Path) -> cards.Card:
     weights = save({key: tensor.contiguous() for key, tensor in module.state_dict().items()})
     digest = hashlib.sha256(weights).hexdigest()
-    network = component("sokbench.networks").network_from_module(
-        module.requires_grad_(False), name, dataset.input_shape, digest
-    )
+    network = network_from_module(module.requires_grad_(False), name, dataset.input_shape, digest)
     images, labels = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
     card = cards.Card(
         name=name,

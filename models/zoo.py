@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from sokbench.core.errors import InvalidInput
-from sokbench.core.network import Network
-from sokbench.core.registry import component
+from sokbench.core.network import Network, network_from_module
 
 from . import cards
 
@@ -45,5 +43,4 @@ def load(name: str, folder: Path = cards.WEIGHTS) -> Network:
             f"{cards.rebuild(name)}"
         ) from None
     module.requires_grad_(False)
-    checked = component("sokbench.networks").network_from_module(module, name, card.input_shape, card.sha256)
-    return cast(Network, checked)
+    return network_from_module(module, name, card.input_shape, card.sha256)

@@ -8,8 +8,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import InvalidInput, UnknownName, first_line
-from .core.network import Network
+from .core.errors import InvalidInput, UnknownName
+from .core.network import Network, network_from_module
 from .core.registry import component
 
 if TYPE_CHECKING:
@@ -73,24 +73,3 @@ def _from_module(module: Any, name: str, input_shape: tuple[int, ...] | None) ->
     if input_shape is None:
         raise InvalidInput(f"give input_shape=(...) for the torch module {name}; a module does not know it")
     return network_from_module(module, name, tuple(input_shape))
-
-
-def network_from_module(module: Module, name: str, input_shape: tuple[int, ...], sha256: str | None = None) -> Network:
-    """A checked `Network` around a torch module; `sha256` defaults to a hash of its structure and state dict."""
-    import torch
-
-    module = module.eval()
-    digest = hashlib.sha256(repr(module).encode())
-    for key, tensor in sorted(module.state_dict().items()):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise InvalidInput(f"the weights of {name} contain NaN or infinity, in {key}")
-        digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    with torch.no_grad():
-        try:
-            logits = module(torch.zeros(2, *input_shape))
-        except RuntimeError as error:
-            raise InvalidInput(f"{name} does not accept inputs of shape {input_shape}: {first_line(error)}") from None
-    if logits.dim() != 2 or logits.shape[0] != 2 or logits.shape[1] < 2:
-        raise InvalidInput(f"{name} maps 2 inputs to shape {tuple(logits.shape)}; a classifier gives (2, classes)")
-    return Network(name, module, input_shape, int(logits.shape[1]), sha256 or digest.hexdigest())

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UnknownName
 from ..core.evaluation import least_margin, logits64
-from ..core.network import Network
-from ..networks import network_from_module
+from ..core.network import Network, network_from_module
 
 INPUTS: Final = 3
 """Inputs per network."""

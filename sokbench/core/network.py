@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from .errors import InvalidInput, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,3 +33,24 @@ class Network:
         """Logits (B, num_classes) of inputs (B, *input_shape)."""
         logits: Tensor = self.module(x)
         return logits
+
+
+def network_from_module(module: Module, name: str, input_shape: tuple[int, ...], sha256: str | None = None) -> Network:
+    """A checked `Network` around a torch module; `sha256` defaults to a hash of its structure and state dict."""
+    import torch
+
+    module = module.eval()
+    digest = hashlib.sha256(repr(module).encode())
+    for key, tensor in sorted(module.state_dict().items()):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise InvalidInput(f"the weights of {name} contain NaN or infinity, in {key}")
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    with torch.no_grad():
+        try:
+            logits = module(torch.zeros(2, *input_shape))
+        except RuntimeError as error:
+            raise InvalidInput(f"{name} does not accept inputs of shape {input_shape}: {first_line(error)}") from None
+    if logits.dim() != 2 or logits.shape[0] != 2 or logits.shape[1] < 2:
+        raise InvalidInput(f"{name} maps 2 inputs to shape {tuple(logits.shape)}; a classifier gives (2, classes)")
+    return Network(name, module, input_shape, int(logits.shape[1]), sha256 or digest.hexdigest())

@@ -42,34 +42,41 @@ def test_every_verb_explains_itself_with_examples(verb: str):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys; sys.argv = ['sokbench', '--help']\nfrom sokbench.cli import main\ntry: main()\nexcept SystemExit: "
+    code = (
+        "import sys; sys.argv = ['sokbench', '--help']\nfrom sokbench.cli import main\ntry: main()\nexcept SystemExit: "
+    )
     code += "print([m for m in ('torch', 'numpy', 'scipy', 'rich', 'pandas') if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 
 
+ON_CLEAN = "verify mnist5k/fcnn_a/clean --data mnist5k"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("command", "message"),
     [
-        (("run", "quik"), "unknown suite 'quik'; did you mean quick"),
-        (("run", "nowhere.toml"), "no such suite file"),
-        (("info", "crwon"), "did you mean crown"),
-        (("verify", "mnist5k/cnn_a/cdav", *"--data mnist5k --index 0 --method crown --radius 0.1".split()), "did you"),
-        (("verify", "mnist5k/fcnn_a/clean", *"--data mnist --index 0 --method crwon --radius 0.1".split()), "mnist"),
-        (("verify", "mnist5k/fcnn_a/clean", *"--data mnist5k --index 0 --method crwon --radius 1".split()), "crown"),
-        (("verify", "mnist5k/fcnn_a/clean", *"--data mnist5k --index 0 --method crown --radius -1".split()), "radius"),
-        (("verify", "mnist5k/fcnn_a/clean", *"--data mnist5k --index 0 --method crown --radius nan".split()), "radius"),
-        (("verify", "mnist5k/fcnn_a/clean", *"--data mnist5k --index 1000 --method crown --radius 1".split()), "1000"),
-        (("verify", "mnist5k/fcnn_a/clean", *"--data mnist5k --index 0 --method pgd --set a --radius 1".split()), "="),
-        (("verify", "missing.onnx", *"--data mnist5k --index 0 --method crown --radius 0.1".split()), "no such file"),
-        (("audit", "never"), "unknown recorded suite"),
-        (("tables", "sok-tabel3"), "did you mean sok-table3"),
-        (("check-method", "missing.py"), "no such file"),
+        ("run quik", "unknown suite 'quik'; did you mean quick"),
+        ("run nowhere.toml", "no such suite file"),
+        ("info crwon", "did you mean crown"),
+        ("verify mnist5k/cnn_a/cdav --data mnist5k --index 0 --method crown --radius 0.1", "did you mean"),
+        ("verify mnist5k/fcnn_a/clean --data mnist --index 0 --method crown --radius 0.1", "SHA-256"),
+        (f"{ON_CLEAN} --index 0 --method crwon --radius 0.1", "did you mean crown"),
+        (f"{ON_CLEAN} --index 0 --method crown --radius -1", "radius"),
+        (f"{ON_CLEAN} --index 0 --method crown --radius nan", "radius"),
+        (f"{ON_CLEAN} --index 0 --method crown --radius a/b", "neither a number nor a fraction"),
+        (f"{ON_CLEAN} --index 1000 --method crown --radius 0.1", "names input 1000, but there are 1000"),
+        (f"{ON_CLEAN} --index 0 --method pgd --radius 0.1 --set restarts", "write NAME=VALUE"),
+        (f"{ON_CLEAN} --index 0 --method pgd --radius 0.1 --set restart=1", "did you mean restarts"),
+        ("verify missing.onnx --data mnist5k --index 0 --method crown --radius 0.1", "no such file"),
+        ("audit never", "unknown recorded suite"),
+        ("tables sok-tabel3", "did you mean sok-table3"),
+        ("check-method missing.py", "no such file"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch, arguments: tuple[str, ...], message: str):
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch, command: str, message: str):
     monkeypatch.setenv("SOKBENCH_DATA", str(tmp_path))
-    done = sokbench(*arguments, cwd=tmp_path)
+    done = sokbench(*command.split(), cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
