@@ -113,9 +113,9 @@ def overhead() -> list[Figure]:
     rows = rows_per_batch(network, x)
     seconds = _best(lambda: class_counts(network, x, noise, 4 * rows, Stream(0, 0, "estimation")), 5) / (4 * rows) * N
     figures: list[Figure] = []
-    for example in EXAMPLES:
+    for number, example in enumerate(EXAMPLES):
         certifiers = [entry for entry in map(sokbench.certifier, catalog("certifier")) if _takes(entry, example)]
-        inputs = iter(range(90_000, N))  # other counts every time, as other inputs have
+        inputs = iter(range(90_000 + 100 * number, N))  # other counts every time, as other inputs have
 
         def answer(
             certifiers: Sequence[Certifier] = certifiers, noise: Noise = example, inputs: Iterator[int] = inputs
