@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -53,13 +54,20 @@ class ClassAscent:
         self._forms, self._target, self._bound = forms, target, bound
         # the margin at the middle of the domain is above the optimum, so this is at least the gap to close
         self._scale = max(float(forms.margins[target, 0]) - bound, 1e-3 * abs(bound), 1e-9)
-        problem = DualProblem(forms, target, start, _curved(forms, start))
-        self._steps = problem.solve(self._scale)
+        self._problem = DualProblem(forms, target, start, _curved(forms, start))
+        self._steps = self._problem.solve(self._scale)
+        self._longest = 0.0
         self.finished = False
+
+    def step_seconds(self) -> float:
+        """About how long the next step will take: as long as the longest before it, or as its operations say."""
+        return self._longest or 2.0 * self._problem.step_flops() * seconds_per_flop()
 
     def advance(self) -> float:
         """Take one step and return the best bound proved so far."""
+        began = time.monotonic()
         found = next(self._steps, None)
+        self._longest = max(self._longest, time.monotonic() - began)
         if found is None:
             self.finished = True
             return self._bound
@@ -67,6 +75,15 @@ class ClassAscent:
         self._bound = max(self._bound, certify(self._forms, self._target, multipliers))
         self.finished = gap <= max(_ACCURACY * self._scale, self._bound)
         return self._bound
+
+
+def seconds_per_flop() -> float:
+    """The speed of this machine at this moment, from a matrix product of some milliseconds."""
+    size = 300
+    square = np.ones((size, size))
+    began = time.monotonic()
+    square @ square
+    return (time.monotonic() - began) / (2.0 * size**3)
 
 
 def _curved(forms: Forms, start: Multipliers) -> Indices:

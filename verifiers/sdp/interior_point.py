@@ -117,6 +117,11 @@ class DualProblem:
         box[self._columns], box[self._plain] = point.diagonal, point.plain
         return Multipliers(floor, chord, curve, box)
 
+    def step_flops(self) -> float:
+        """About how many floating-point operations one step takes; the start takes fewer."""
+        k, size = len(self._curved), self._size
+        return (size + 3 * k) ** 3 / 3 + size**3 / 3 + (40 * k + 400) * size**2
+
     def solve(self, scale: float) -> Iterator[tuple[Multipliers, float]]:
         """Better and better feasible multipliers, each with an estimate of how far its bound is from the optimum.
 
@@ -156,7 +161,7 @@ class DualProblem:
     def _behaving(self, point: _Point) -> _State:
         """A nearly feasible primal start: the moments of the network at random inputs, which satisfy every constraint,
         mixed with a little of a diagonal matrix to be positive definite."""
-        v = self._forms.behaviours(2 * self._size, np.random.default_rng(0))[:, self._order]
+        v = self._forms.behaviours(50 + self._size // 2, np.random.default_rng(0))[:, self._order]
         primal = v.T @ v / len(v)
         primal *= 1.0 - _MIXED
         primal[0, 0] += _MIXED
