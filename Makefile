@@ -16,7 +16,7 @@ help:
 	@echo "make tables      paper tables from recorded results, into results/tables"
 	@echo "make site        static pages from recorded results, into site/public"
 	@echo "make audit       check recorded answers against each other, and every witness again"
-	@echo "make models      train the shipped networks again"
+	@echo "make models      train shipped networks that are missing or whose recipe changed"
 	@echo "make bench       how fast the runner, the pages and the methods are"
 
 setup: $(STAMP)

@@ -13,6 +13,9 @@ from .protocol import Answer, Ask, Open, Ready
 from .recording import Counts, Reply, Stamp, counts_of, reply_of, row_of
 from .workers import Stopped, Worker, Zygote
 
+PREPARING = "while preparing: "
+"""What the reason of a job begins with whose network or method could not be prepared."""
+
 
 @dataclass
 class _Opened:
@@ -66,7 +69,7 @@ class Session:
         opened = self._ready(series)
         if opened.failure is not None:
             reply = reply_of(opened.failure, opened.worker.log_tail())
-            reply.reason, reply.seconds = f"while preparing: {reply.reason}", 0.0
+            reply.reason, reply.seconds = f"{PREPARING}{reply.reason}", 0.0
         else:
             reply = reply_of(opened.worker.ask(ask), opened.worker.log_tail())
         reply.prepare_seconds = opened.prepare_seconds

@@ -127,7 +127,10 @@ class _Worker:
 
 
 def describe(error: BaseException) -> tuple[str, str]:
-    """(termination, one-line reason) of an exception; for a defect the traceback goes to the log."""
+    """(termination, one-line reason) of an exception; for a defect the traceback goes to the log.
+
+    `InvalidInput` is no defect: its message says all, and the log stays empty.
+    """
     first_line = next(iter(str(error).splitlines()), "")
     if isinstance(error, Unsupported):
         return "unsupported", first_line
@@ -135,6 +138,7 @@ def describe(error: BaseException) -> tuple[str, str]:
         return "memory", first_line or "MemoryError"
     if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _ALLOCATION):
         return "memory", first_line
+    if isinstance(error, InvalidInput):
+        return "crashed", first_line
     traceback.print_exception(error)
-    reason = first_line if isinstance(error, InvalidInput) else f"{type(error).__name__}: {first_line}".rstrip(": ")
-    return "crashed", reason
+    return "crashed", f"{type(error).__name__}: {first_line}".rstrip(": ")

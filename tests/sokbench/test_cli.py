@@ -69,6 +69,8 @@ ON_CLEAN = "verify mnist5k/fcnn_a/clean --data mnist5k"
         (f"{ON_CLEAN} --index 0 --method pgd --radius 0.1 --set restarts", "write NAME=VALUE"),
         (f"{ON_CLEAN} --index 0 --method pgd --radius 0.1 --set restart=1", "did you mean restarts"),
         ("verify missing.onnx --data mnist5k --index 0 --method crown --radius 0.1", "no such file"),
+        ("verify broken.onnx --data mnist5k --index 0 --method crown --radius 0.1", "not a complete ONNX file"),
+        ("verify json:load_s --data mnist5k --index 0 --method crown --radius 0.1", "did you mean loads"),
         ("audit never", "unknown recorded suite"),
         ("tables sok-tabel3", "did you mean sok-table3"),
         ("check-method missing.py", "no such file"),
@@ -76,6 +78,7 @@ ON_CLEAN = "verify mnist5k/fcnn_a/clean --data mnist5k"
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch, command: str, message: str):
     monkeypatch.setenv("SOKBENCH_DATA", str(tmp_path))
+    (tmp_path / "broken.onnx").write_bytes(b"\x08\x07\x12")
     done = sokbench(*command.split(), cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
