@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from sokbench.core.certifier import ABSTAIN
-from sokbench.core.errors import InvalidInput
+from sokbench.core.errors import InvalidInput, Unsupported
 
 from .confidence import bisect_floats
 
@@ -98,10 +98,13 @@ def decide_radii(
     """Decide for each image which of the rising `radii` are certified, with confidence 1 - test.alpha per image.
 
     images: inputs of shape `network.input_shape`; indices: their numbers in the data set, which pick their noise.
-    Samples are those of the streams (seed, index): with fixed n the first n of them would be drawn.
+    Samples are those of the streams (seed, index): with fixed n the first n of them would be drawn. Raises
+    `Unsupported` for a deterministic certifier, whose counts are no samples.
     """
     from .sampling import Request, Stream, count_classes
 
+    if certifier.info.deterministic:
+        raise Unsupported(f"{certifier.info.slug} evaluates every form of its noise, so there is nothing to stop early")
     ledger = Ledger(test, len(images), thresholds_of(certifier, noise, radii))
     selection = [Request(x, Stream(seed, i, "selection"), 0, n0) for x, i in zip(images, indices, strict=True)]
     chosen = count_classes(network, noise, selection).argmax(axis=1)

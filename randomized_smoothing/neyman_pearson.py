@@ -43,6 +43,7 @@ class NeymanPearson(CountCertifier):
         url="https://arxiv.org/abs/1902.02918",
         deterministic=False,
         uses_box=False,
+        tighter_than=("renyi", "f_divergence", "hockey_stick", "lipschitz", "pixel_dp"),
     )
     noises: ClassVar[tuple[type[Noise], ...]] = (Gaussian,)
 

@@ -45,7 +45,7 @@ class NeymanPearsonLaplace(CountCertifier):
         url="https://arxiv.org/abs/2002.08118",
         deterministic=False,
         uses_box=False,
-        tighter_than=("teng", "pixel_dp_laplace"),
+        tighter_than=("teng", "renyi_laplace", "pixel_dp_laplace"),
     )
     noises: ClassVar[tuple[type[Noise], ...]] = (Laplace,)
 

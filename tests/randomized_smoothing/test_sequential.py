@@ -15,10 +15,10 @@ from torch import nn
 import sokbench
 from randomized_smoothing.confidence import lower_bound
 from randomized_smoothing.deciding import Ledger, decide_radii, thresholds_of
-from randomized_smoothing.noise import Gaussian, Uniform
+from randomized_smoothing.noise import Gaussian, Splitting, Uniform
 from randomized_smoothing.sampling import Stream, class_counts
 from randomized_smoothing.sequential import AlphaSpending, Betting, SequentialTest, _log_wealth, geometric_stages
-from sokbench import ABSTAIN, InvalidInput
+from sokbench import ABSTAIN, InvalidInput, Unsupported
 from sokbench.core.network import network_from_module
 
 TESTS = [AlphaSpending, Betting]
@@ -179,3 +179,10 @@ def test_images_are_decided_as_each_alone_with_the_samples_of_fixed_n(kind: Any)
     assert test.above(
         counts[:1], test.stages.index(together[3].samples), thresholds_of(np_certifier, noise, radii)
     ).all()
+
+
+def test_deterministic_certificates_are_not_sampled() -> None:
+    network = network_from_module(nn.Linear(3, 2), "linear", (3,))
+    noise, test = Splitting(20, 255), AlphaSpending((100,), 0.001, 0.001)
+    with pytest.raises(Unsupported, match="every form"):
+        decide_radii(network, [torch.zeros(3)], [0], noise, sokbench.certifier("splitting_noise"), [0.01], test)
