@@ -82,6 +82,10 @@ def pixel_dp(p: Any, q: Any) -> Any:
     return largest(radius, mpf(0), min(mpf(1), half_log_ratio(p, q)))
 
 
+def uniform_linf(p: Any, q: Any) -> Any:
+    return -2 * mpmath.expm1(mpmath.log1p(-(mpf(p) - mpf(q)) / 2) / 150_528)
+
+
 def largest(function: Form, low: Any, high: Any) -> Any:
     points = [low + (high - low) * k / 40 for k in range(41)]
     best = max(range(41), key=lambda k: function(points[k]))
@@ -106,6 +110,7 @@ FORMS: list[tuple[str, Noise, Form]] = [
     ("teng", Laplace(0.7), teng),
     ("neyman_pearson_laplace", Laplace(0.7), laplace_quantiles),
     ("neyman_pearson_uniform", Uniform(0.7), lambda p, q: p - q),
+    ("neyman_pearson_uniform_linf", Uniform(0.7), uniform_linf),
 ]
 
 
@@ -134,6 +139,7 @@ def test_certain_classes(slug: str, noise: Noise, form: Form) -> None:
     """p = 1, q = 0 exactly: no bound where the closed form has none, the largest value where it has."""
     radius = float(sokbench.certifier(slug).radius(1.0, 0.0, noise))
     finite = {"lipschitz": 0.7 * (np.pi / 2) ** 0.5 / 2, "neyman_pearson_uniform": 0.7, "pixel_dp": 0.5705 * 0.7}
+    finite["neyman_pearson_uniform_linf"] = 0.7 * float(uniform_linf(1, 0))
     assert radius == pytest.approx(finite.get(slug, np.inf), rel=1e-4)
 
 

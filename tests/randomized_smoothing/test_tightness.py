@@ -110,3 +110,12 @@ def test_no_certificate_exceeds_the_distance_of_a_two_sided_classifier(slug: str
             middle = (low + high) / 2
             low, high = (middle, high) if inside(middle) > 0.5 else (low, middle)
         assert 0 < float(certifier.radius(inside(0.0), None, Gaussian(sigma))) <= high
+
+
+def test_uniform_linf_is_exact_and_meets_l1_in_one_dimension() -> None:
+    p, q, noise = np.linspace(0.3, 1.0, 30), np.linspace(0.2, 0.0, 30), Uniform(0.5)
+    line = sokbench.certifier("neyman_pearson_uniform_linf", dimension=1).radius(p, q, noise)
+    np.testing.assert_allclose(line, sokbench.certifier("neyman_pearson_uniform").radius(p, q, noise), rtol=1e-14)
+    # the shared volume of two cubes in 30 dimensions: at the radius, what is lost is half the lead
+    radius = sokbench.certifier("neyman_pearson_uniform_linf", dimension=30).radius(p, q, noise)
+    np.testing.assert_allclose(1 - (1 - radius / (2 * 0.5)) ** 30, (p - q) / 2, rtol=1e-12)
