@@ -5,6 +5,7 @@ One zygote has one worker at a time, so "everything below the zygote" is exactly
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -171,7 +172,9 @@ class Worker:
         self._zygote, self._memory = zygote, memory
         ours, theirs = socket.socketpair()
         self._pipe = Pipe(ours)
-        self._log = tempfile.TemporaryFile("ab+", buffering=0)  # noqa: SIM115  (closed in `end`)
+        self._log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  (closed in `close`)
+        # the worker shares this open file: after a truncation it must write at the end, not where it was
+        fcntl.fcntl(self._log, fcntl.F_SETFL, fcntl.fcntl(self._log, fcntl.F_GETFL) | os.O_APPEND)
         self.pid = zygote.fork(dataset, memory, theirs, self._log)
         theirs.close()
         self._ended = os.pidfd_open(self.pid)

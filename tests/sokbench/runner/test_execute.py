@@ -17,7 +17,7 @@ from sokbench.runner.execute import run
 from sokbench.runner.recording import Stamp
 from sokbench.runner.session import Session
 
-from .workshop import Watch, Workshop, processes_with
+from .workshop import Watch, Workshop, servers_marked
 
 CERTIFY = """
 [[certify]]
@@ -136,10 +136,12 @@ def test_a_method_without_seed_is_seeded_all_the_same(shared_workshop: Workshop)
     assert np.all(np.array(drawn) > 0)
 
 
-def test_two_jobs_with_loky(workshop: Workshop):
-    name = workshop.method("quick", "print('here')")
+def test_two_jobs_with_loky(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mark = str(tmp_path)
+    monkeypatch.setenv("SOKBENCH_TEST_MARK", mark)
+    name = workshop.method("quick", "print(os.environ['SOKBENCH_TEST_MARK'])")
     suite = workshop.suite(f'[[verify]]\nmethods = ["{name}", "clean"]\n{CERTIFY}', "indices:0,19,28,37")
-    watch, servers = Watch(), {process.pid for process in processes_with("sokbench.runner.zygote")}
+    watch = Watch()
     summary = workshop.run(suite, jobs=2, watch=watch)
     assert (summary.done, summary.left) == (16, 0)
     rows = workshop.rows(suite)
@@ -148,7 +150,9 @@ def test_two_jobs_with_loky(workshop: Workshop):
     assert all(row.shared for row in rows)
     assert len(list(journal.scan(workshop.results, "tiny", Row))) == 16, "appended once, not twice"
     assert workshop.plan(suite).pending == 0
-    assert {process.pid for process in processes_with("sokbench.runner.zygote")} <= servers
+    # the workers ran under marked servers, of which none is left
+    assert {row.log for row in rows if row.method == "quick"} == {mark}
+    assert servers_marked(mark) == []
 
 
 def test_a_lost_joblib_worker_is_said_and_resumed(workshop: Workshop, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,4 +147,14 @@ def processes_with(mark: str) -> list[psutil.Process]:
         words = process.info["cmdline"] or []
         if process.info["status"] != psutil.STATUS_ZOMBIE and any(mark in word for word in words):
             found.append(process)
+    return found
+
+
+def servers_marked(mark: str) -> list[psutil.Process]:
+    """Live worker servers (zygotes) whose environment has `mark`: tests elsewhere on the machine start servers too."""
+    found = []
+    for process in processes_with("sokbench.runner.zygote"):
+        with suppress(psutil.Error):
+            if process.environ().get("SOKBENCH_TEST_MARK") == mark:
+                found.append(process)
     return found
