@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_CURVED = 200
 _ACCURACY = 1e-3
+_NOTHING_TO_GAIN = 1e-9
 
 
 def linear_start(image: Instance, deadline: Deadline) -> Mapping[int, Multipliers]:
@@ -40,8 +41,8 @@ def linear_start(image: Instance, deadline: Deadline) -> Mapping[int, Multiplier
 
 def _multipliers(program: TriangleProgram, dual: Vector) -> Multipliers:
     """The row duals of z - p >= 0 and of z - s p <= t (negative in a minimisation) as multipliers."""
-    floor = np.concatenate([dual[columns.floor[columns.unstable]] for columns in program.layers])
-    chord = np.concatenate([-dual[columns.chord[columns.unstable]] for columns in program.layers])
+    floor = np.concatenate([np.zeros(0), *(dual[columns.floor[columns.unstable]] for columns in program.layers)])
+    chord = np.concatenate([np.zeros(0), *(-dual[columns.chord[columns.unstable]] for columns in program.layers)])
     nothing = np.zeros(len(floor))
     return Multipliers(np.maximum(floor, 0.0), np.maximum(chord, 0.0), nothing, nothing)
 
@@ -49,15 +50,16 @@ def _multipliers(program: TriangleProgram, dual: Vector) -> Multipliers:
 class ClassAscent:
     """The interior-point run of the margin to one class, advanced step by step."""
 
-    def __init__(self, forms: Forms, target: int, start: Multipliers, bound: float) -> None:
-        """bound: what the linear program proved."""
-        self._forms, self._target, self._bound = forms, target, bound
-        # the margin at the middle of the domain is above the optimum, so this is at least the gap to close
-        self._scale = max(float(forms.margins[target, 0]) - bound, 1e-3 * abs(bound), 1e-9)
+    def __init__(self, forms: Forms, target: int, start: Multipliers, bound: float, hurried: bool) -> None:
+        """bound: what the linear program proved; hurried: to stop where no more than the bound could be gained."""
+        self._forms, self._target, self._bound, self._hurried = forms, target, bound, hurried
+        # the network's own margin in the middle is above the optimum: no more than this can be gained
+        middle = forms.behaviours(np.zeros((1, forms.inputs)))[0]
+        self._scale = float(forms.margins[target] @ middle) - bound
         self._problem = DualProblem(forms, target, start, _curved(forms, start))
         self._steps = self._problem.solve(self._scale)
         self._longest = 0.0
-        self.finished = False
+        self.finished = self._scale <= _NOTHING_TO_GAIN * (1.0 + abs(bound))
 
     def step_seconds(self) -> float:
         """About how long the next step will take: as long as the longest before it, or as its operations say."""
@@ -73,7 +75,8 @@ class ClassAscent:
             return self._bound
         multipliers, gap = found
         self._bound = max(self._bound, certify(self._forms, self._target, multipliers))
-        self.finished = gap <= max(_ACCURACY * self._scale, self._bound)
+        enough = max(_ACCURACY * self._scale, self._bound if self._hurried else 0.0)
+        self.finished = gap <= enough
         return self._bound
 
 

@@ -54,11 +54,11 @@ class Forms:
     inputs: int
     layers: tuple[int, ...]
 
-    def behaviours(self, count: int, generator: np.random.Generator) -> Matrix:
-        """(count, 1 + n + m): v at random inputs, uniform in the box."""
-        v = np.zeros((count, 1 + self.inputs + len(self.peak)))
+    def behaviours(self, xi: Matrix) -> Matrix:
+        """(count, 1 + n + m): v of the network at the inputs `xi` (count, n) in [-1, 1]."""
+        v = np.zeros((len(xi), 1 + self.inputs + len(self.peak)))
         v[:, 0] = 1.0
-        v[:, 1 : 1 + self.inputs] = generator.uniform(-1.0, 1.0, size=(count, self.inputs))
+        v[:, 1 : 1 + self.inputs] = xi
         first = 0
         for size in self.layers:
             block = slice(first, first + size)

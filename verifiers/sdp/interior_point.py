@@ -132,7 +132,8 @@ class DualProblem:
         state, inverse = self._behaving(point), self._inverse(point)
         while inverse is not None:
             mu = self._complementarity(state)
-            moved = self._step(state, inverse, mu) if mu > 0 else None
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                moved = self._step(state, inverse, mu) if mu > 0 else None
             if moved is None:
                 return
             state = moved
@@ -161,7 +162,8 @@ class DualProblem:
     def _behaving(self, point: _Point) -> _State:
         """A nearly feasible primal start: the moments of the network at random inputs, which satisfy every constraint,
         mixed with a little of a diagonal matrix to be positive definite."""
-        v = self._forms.behaviours(50 + self._size // 2, np.random.default_rng(0))[:, self._order]
+        shape = 50 + self._size // 2, self._forms.inputs
+        v = self._forms.behaviours(np.random.default_rng(0).uniform(-1.0, 1.0, size=shape))[:, self._order]
         primal = v.T @ v / len(v)
         primal *= 1.0 - _MIXED
         primal[0, 0] += _MIXED
@@ -234,11 +236,11 @@ class DualProblem:
         system *= scale[:, None]
         system *= scale
         system[np.diag_indices_from(system)] += 1e-14
-        try:
-            factor = scipy.linalg.cho_factor(system, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:
+        factor = cholesky(system) if np.isfinite(system).all() else None
+        if factor is None:
             return None
-        return lambda right: np.asarray(scale * scipy.linalg.cho_solve(factor, scale * right))
+        pair = (factor, True)
+        return lambda right: np.asarray(scale * scipy.linalg.cho_solve(pair, scale * right, check_finite=False))
 
     def _direction(
         self,

@@ -60,6 +60,8 @@ def distance(factor: Matrix, change: Matrix) -> float:
         raised = scipy.linalg.solve_triangular(factor, vector.ravel(), lower=True, trans="T", check_finite=False)
         return np.asarray(scipy.linalg.solve_triangular(factor, change @ raised, lower=True, check_finite=False))
 
+    if not np.isfinite(change).all():
+        return 0.0
     size = len(factor)
     operator = LinearOperator((size, size), matvec=congruence, dtype=np.float64)
     start = np.random.default_rng(0).normal(size=size)
