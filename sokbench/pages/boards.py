@@ -35,7 +35,8 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Entry:
-    """One contender on one model. `rank` is None for what is not ranked: attacks, unsupported, contradicted ones."""
+    """One contender on one model. `rank` is None for what is not ranked: attacks, what is unsupported or contradicted,
+    and what answered other inputs than the rest (a share of a few easy inputs is no rank)."""
 
     cell: Cell
     facts: ModelFacts
@@ -52,7 +53,7 @@ class Entry:
 
     @property
     def gap(self) -> float | None:
-        return self.facts.bounds.gap(self.certified)
+        return None if self.partial else self.facts.bounds.gap(self.certified)
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,15 @@ class Board:
         return [entry for entry in self.entries if entry.cell.model == model]
 
     def best_within(self, model: str, seconds: float) -> tuple[list[Entry], Share] | None:
-        """The ranked entries that verified the largest share of `model`'s inputs within a budget per input, and that
-        share; of equal ones those with more inputs, then the faster, come first."""
+        """The ranked entries that verified the largest share of `model`'s inputs within a budget per input, the fastest
+        first, and that share."""
         ranked = [entry for entry in self.of_model(model) if entry.rank]
         found = [(Share(entry.cell.verified_within(seconds), entry.certified.n), entry) for entry in ranked]
         most = max((share.value for share, _ in found), default=0.0)
         if most == 0.0:
             return None
         best = [(share, entry) for share, entry in found if share.value == most]
-        best.sort(key=lambda pair: (-pair[0].n, pair[1].cell.seconds or 0.0))
+        best.sort(key=lambda pair: pair[1].cell.seconds or 0.0)
         return [entry for _, entry in best], best[0][0]
 
 
@@ -119,12 +120,12 @@ def _board(
     for cell in cells:
         by_model[cell.model].append(cell)
     facts = {model: _facts(model, found) for model, found in by_model.items()}
-    best = {model: _best(found) for model, found in by_model.items()}
+    best = {model: _best(found, facts[model].inputs) for model, found in by_model.items()}
     entries: list[Entry] = []
     for cell in sorted(cells, key=_rank_order):
         contradicted = (suite, cell.contender.method) in conflicts
         certified = certified_accuracy(cell.rows)
-        ranked = _is_ranked(cell) and not contradicted
+        ranked = _is_ranked(cell, facts[cell.model].inputs) and not contradicted
         ahead = sum(e.rank is not None and e.certified.value > certified.value for e in entries)
         rank = ahead + 1 if ranked else None
         old = any(stale.get(row.method, row.method_version) != row.method_version for row in cell.rows)
@@ -135,8 +136,8 @@ def _board(
     return Board(suite, setting, tuple(entries), tuple(facts[model] for model in sorted(facts)))
 
 
-def _is_ranked(cell: Cell) -> bool:
-    return kind_of(cell.contender.method) == "verifier" and not cell.unsupported
+def _is_ranked(cell: Cell, inputs: int) -> bool:
+    return kind_of(cell.contender.method) == "verifier" and not cell.unsupported and len(cell.rows) == inputs
 
 
 def _rank_order(cell: Cell) -> tuple[float, float, str]:
@@ -144,9 +145,9 @@ def _rank_order(cell: Cell) -> tuple[float, float, str]:
     return (-share, cell.seconds if cell.seconds is not None else float("inf"), cell.model)
 
 
-def _best(cells: Sequence[Cell]) -> list[Cell]:
+def _best(cells: Sequence[Cell], inputs: int) -> list[Cell]:
     """Cells whose interval overlaps that of the best; none where those are most of all, which tells nobody apart."""
-    shares = [(cell, certified_accuracy(cell.rows)) for cell in cells if _is_ranked(cell)]
+    shares = [(cell, certified_accuracy(cell.rows)) for cell in cells if _is_ranked(cell, inputs)]
     if len(shares) < 2:
         return []
     leader = max((share for _, share in shares), key=lambda share: share.value)

@@ -154,9 +154,10 @@ def radius_curves(board: RadiusBoard) -> Markup:
 
 
 def pareto(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries that no faster entry matches in certified accuracy, fastest first."""
+    """Ranked entries that no faster one matches in certified accuracy, fastest first."""
     front: list[Entry] = []
-    for entry in sorted(entries, key=lambda e: (e.cell.seconds or 0.0, -e.certified.value)):
+    ranked = [entry for entry in entries if entry.rank is not None]
+    for entry in sorted(ranked, key=lambda e: (e.cell.seconds or 0.0, -e.certified.value)):
         if entry.certified.k > 0 and (not front or entry.certified.value > front[-1].certified.value):
             front.append(entry)
     return front

@@ -28,7 +28,7 @@ def from_boards(boards: Iterable[Board]) -> list[Measured]:
     found = []
     for board in boards:
         for facts in board.models:
-            entries = (entry for entry in board.of_model(facts.model) if entry.rank is not None and not entry.partial)
+            entries = (entry for entry in board.of_model(facts.model) if entry.rank is not None)
             best = next(entries, None)
             if best is not None and best.certified.k:
                 record = _record(best.cell, best.certified, board.setting.radius or 0.0, facts.clean, facts.attacked)
