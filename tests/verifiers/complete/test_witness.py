@@ -1,0 +1,47 @@
+"""Counterexamples are in the ball and the box, in the type of the input, and misclassified."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import sokbench
+from sokbench.core.deadline import Deadline
+from sokbench.core.evaluation import judge_witness
+from tests.verifiers.lp.nets import layer, network_of
+from verifiers.complete.witness import WitnessFinder
+
+LAYERS = [layer([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), layer([[-1.0, -1.0], [0.0, 0.0]], [1.0, 0.0])]
+
+
+def finder(norm="linf", dtype=torch.float32, radius=0.4):
+    x = torch.tensor([0.3, 0.3], dtype=dtype)
+    problem = sokbench.Problem(network_of(LAYERS), x, 0, sokbench.Ball(norm, radius, 0.0, 1.0))
+    return problem, WitnessFinder(problem, LAYERS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("point", [[0.7, 0.7], [0.7 + 1e-8, 0.6], [5.0, 5.0]])
+def test_suggestions_are_moved_into_the_ball(point, dtype):
+    problem, found = finder(dtype=dtype)
+    witness = found.at(np.array(point))
+    assert witness is not None
+    assert witness.dtype == dtype
+    assert judge_witness(problem, witness)[0]
+    exact = [abs(float(a) - float(b)) for a, b in zip(witness.double(), problem.x.double(), strict=True)]
+    assert max(exact) <= 0.4
+
+
+@pytest.mark.parametrize("point", [[0.3, 0.3], [np.nan, 0.5], [np.inf, 0.5]])
+def test_what_is_no_counterexample_is_refused(point):
+    assert finder()[1].at(np.array(point)) is None
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_attack_and_descent(norm):
+    problem, found = finder(norm, radius=0.5)
+    for witness in (found.attack(Deadline()), found.near([np.array([0.3, 0.3])], Deadline())):
+        assert witness is not None
+        assert judge_witness(problem, witness)[0]
+    assert found.near([], Deadline()) is None
