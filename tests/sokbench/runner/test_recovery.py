@@ -25,6 +25,9 @@ from .workshop import Watch, Workshop, processes_with
 
 PROGRAM = """
 import sys
+import signal
+# a shell starts what runs in its background with Ctrl-C switched off, and that is inherited
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from sokbench import suites
