@@ -19,7 +19,7 @@ A. Neumaier, O. Shcherbina: Safe bounds in linear and mixed-integer linear progr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -46,9 +46,6 @@ class Bounds:
 
     def copy(self) -> Bounds:
         return Bounds(self.row_lower.copy(), self.row_upper.copy(), self.lower.copy(), self.upper.copy())
-
-    def with_columns(self, lower: Vector, upper: Vector) -> Bounds:
-        return replace(self, lower=lower, upper=upper)
 
 
 class DualBound:
