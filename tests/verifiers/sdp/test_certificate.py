@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from tests.verifiers.lp.nets import exact_minimum
 from tests.verifiers.sdp.test_forms import problem
+from verifiers.sdp import certificate
 from verifiers.sdp.certificate import Multipliers, certify, eigenvalue_deficit, lagrangian
 from verifiers.sdp.forms import eliminate_stable
+from verifiers.sdp.interior_point import DualProblem
 
 
 def is_positive_semidefinite(matrix: list[list[Fraction]]) -> bool:
@@ -64,6 +67,27 @@ def test_random_multipliers_never_pass_the_optimum(seed):
                 10.0 ** rng.uniform(-3, 2) * rng.random(3 + m),
             )
             assert certify(forms, other, multipliers) <= exact + 1e-9
+
+
+@pytest.mark.parametrize(("higher", "shift"), [(1.0, 0.0), (100.0, 0.0), (0.0, 50.0)])
+def test_a_wrong_guess_of_the_corner_is_paid_for(monkeypatch, higher, shift):
+    """Whatever corner and shift are guessed, the proof accounts for them."""
+
+    def guess(complement):
+        shifted = complement[1:, 1:] + shift * np.eye(len(complement) - 1)
+        reduced = complement[0, 1:] @ np.linalg.solve(shifted, complement[1:, 0])
+        return float(complement[0, 0] - reduced) + higher, shift
+
+    layers, inputs, spans = problem(4, (3, 5, 4, 3), radius=0.6)
+    forms = eliminate_stable(layers, inputs, spans, 0)
+    m = len(forms.peak)
+    exact, _ = exact_minimum(layers, inputs, np.array([1.0, -1.0, 0.0]))
+    nothing = np.zeros(m)
+    path = DualProblem(forms, 1, Multipliers(nothing, nothing, nothing, np.zeros(3 + m)), np.arange(m)).solve(5.0)
+    multipliers = [found for found, _ in itertools.islice(path, 10)][-1]
+    assert certify(forms, 1, multipliers) > exact - 1.0
+    monkeypatch.setattr(certificate, "_corner", guess)
+    assert certify(forms, 1, multipliers) <= exact
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
