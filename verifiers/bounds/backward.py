@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import Unsupported
+from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import Add, LinearOp, Relu
+from verifiers.graph.ops import Add, LinearOp
 
 from .inputs import InputSet, Interval, Owner, pair
 from .relaxations import Lines, Relaxation

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import Unsupported
+from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import Add, LinearOp, Permute, Relu, Reshape
+from verifiers.graph.ops import Add, LinearOp, Permute, Reshape
 
 from .inputs import UNDERFLOW, Interval
 from .rounding import Rounding, Size

@@ -11,8 +11,9 @@ from scipy.sparse import csr_array, eye_array
 
 from sokbench.core.errors import Unsupported
 
+from .elementwise import Relu
 from .graph import Graph
-from .ops import LinearOp, Relu, Shape
+from .ops import LinearOp, Shape
 
 _CHUNK = 1 << 22  # entries of the dense block that is made at a time
 

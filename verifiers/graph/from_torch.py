@@ -18,8 +18,9 @@ from torch.nn import Module
 from sokbench.core.errors import Unsupported
 
 from .build import Builder, Value, pair
+from .elementwise import Relu
 from .graph import Graph
-from .ops import AvgPool2d, BatchNorm, Conv2d, Linear, Relu
+from .ops import AvgPool2d, BatchNorm, Conv2d, Linear
 
 _BATCH = 3  # of the example: shapes that mention it show which dimension the batch is
 

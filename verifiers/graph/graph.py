@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .ops import LinearOp, Op, Relu, Shape, cast
+from .elementwise import Relu
+from .ops import LinearOp, Op, Shape, cast
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from torch import Tensor
 from sokbench.core.errors import Unsupported
 
 from .build import Builder, Operand, pair
-from .ops import AvgPool2d, BatchNorm, Conv2d, Linear, Relu
+from .elementwise import Relu
+from .ops import AvgPool2d, BatchNorm, Conv2d, Linear
 
 Scope = dict[str, Operand]
 """What has a name so far: nodes of the graph being built, and constant tensors."""

@@ -101,16 +101,6 @@ class Input(Op):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Relu(Op):
-    """max(x, 0)."""
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        (x,) = inputs
-        return F.relu(x)
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class Add(Op):
     """The sum of two nodes of one shape."""
 

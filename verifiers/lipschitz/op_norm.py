@@ -27,7 +27,8 @@ from sokbench.core.problem import Ball
 from verifiers.bounds import margin_bounds
 from verifiers.bounds.rounding import gamma
 from verifiers.graph import Graph, graph_of
-from verifiers.graph.ops import Add, Linear, LinearOp, Relu
+from verifiers.graph.elementwise import Relu
+from verifiers.graph.ops import Add, Linear, LinearOp
 
 from .norms import operator_norm
 

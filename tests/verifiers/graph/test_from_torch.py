@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sokbench.core.errors import Unsupported
 from sokbench.core.network import Network
 from verifiers.graph import graph_of, trace
-from verifiers.graph.ops import BatchNorm, Conv2d, Linear, Relu
+from verifiers.graph.elementwise import Relu
+from verifiers.graph.ops import BatchNorm, Conv2d, Linear
 from verifiers.graph.simplify import simplify
 
 
