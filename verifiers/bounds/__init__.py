@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,13 +14,22 @@ from sokbench.core.problem import Ball, check_inputs
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
-from .inputs import InputSet, input_set
+from .inputs import InputSet, Interval, input_set
 from .plans import Plan, plan_of
 from .propagation import margins, other_classes, run
 from .relaxations import INTERVAL
 from .rounding import Outward
 
-__all__ = ["Plan", "margin_bounds", "preactivation_bounds", "prepare"]
+__all__ = ["NodeBounds", "Plan", "bounds", "margin_bounds", "preactivation_bounds", "prepare"]
+
+
+class NodeBounds(NamedTuple):
+    """Bounds of one node of a network's graph: lower and upper (B, *shape); label: its name in the module or file."""
+
+    label: str
+    operation: str
+    lower: Tensor
+    upper: Tensor
 
 
 def prepare(network: Network) -> None:
@@ -32,6 +43,26 @@ def _inputs(graph: Graph, x: Tensor, ball: Ball) -> InputSet:
         raise InvalidInput(f"the inputs have shape {tuple(x.shape)}, the network expects (B, *{graph.input_shape})")
     check_inputs(x, ball)
     return input_set(x.detach().double().cpu(), ball)
+
+
+def bounds(network: Network, x: Tensor, ball: Ball, method: str | Plan = "crown") -> list[NodeBounds]:
+    """Bounds of every node of the network's graph, from the input to the logits, by a plan of `verifiers.bounds.plans`.
+
+    x: (B, *input_shape). float64, outward rounded; -inf and inf where nothing is known. Every entry of every node is
+    bounded by back-substitution (where the plan has it), so this costs more than margins, which need only some.
+    Raises as `preactivation_bounds`.
+    """
+    graph, plan = graph_of(network), plan_of(method)
+    with torch.no_grad():
+        inputs = _inputs(graph, x, ball)
+        found, _ = run(graph, inputs, plan, Outward(), graph.magnitudes, Deadline(), everywhere=True)
+        pairs = zip(graph.nodes, map(_known, found.intervals), strict=True)
+        return [NodeBounds(node.label, node.op.name, *interval) for node, interval in pairs]
+
+
+def _known(interval: Interval) -> Interval:
+    """NaN, which stands for "no bound", as an infinite bound."""
+    return Interval(interval.lower.nan_to_num(-torch.inf, torch.inf), interval.upper.nan_to_num(torch.inf, torch.inf))
 
 
 def preactivation_bounds(
@@ -48,12 +79,10 @@ def preactivation_bounds(
     outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
     with torch.no_grad():
-        bounds, complete = run(graph, _inputs(graph, x, ball), plan_of(plan), Outward(), graph.magnitudes, deadline)
+        found, complete = run(graph, _inputs(graph, x, ball), plan_of(plan), Outward(), graph.magnitudes, deadline)
         if not complete:
             raise OutOfTime
-        found = (bounds.intervals[graph.nodes[index].inputs[0]] for index in graph.relus)
-        # NaN stands for "no bound"
-        return [(low.nan_to_num(-torch.inf, torch.inf), up.nan_to_num(torch.inf, torch.inf)) for low, up in found]
+        return [_known(found.intervals[graph.nodes[index].inputs[0]]) for index in graph.relus]
 
 
 def margin_bounds(
@@ -75,10 +104,10 @@ def margin_bounds(
             raise InvalidInput(
                 f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}"
             )
-        bounds, complete = run(graph, inputs, chosen, Outward(), graph.magnitudes, deadline)
-        found = margins(bounds, labels, INTERVAL, chosen.chunk_bytes)
+        known, complete = run(graph, inputs, chosen, Outward(), graph.magnitudes, deadline)
+        found = margins(known, labels, INTERVAL, chosen.chunk_bytes)
         if chosen.relaxation is not None and complete:
-            found = torch.fmax(found, margins(bounds, labels, chosen.relaxation, chosen.chunk_bytes))
+            found = torch.fmax(found, margins(known, labels, chosen.relaxation, chosen.chunk_bytes))
         found = torch.where(found.isnan(), -torch.inf, found)
         full = found.new_full((len(labels), graph.num_classes), torch.inf)
         full = full.scatter(1, other_classes(labels, graph.num_classes), found)

@@ -12,26 +12,33 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sokbench.core.errors import Unsupported
-from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp
 
 from .inputs import InputSet, Interval, Owner, pair
-from .relaxations import Lines, Relaxation
+from .nonlinear import Planes, relax
+from .relaxations import Relaxation
 from .rounding import Rounding, Size
 
 
 @dataclass(frozen=True)
-class _Band:
-    """Lines as centre and half distance. slope and spread are None where they vanish; the last two are the largest
-    slope and offset of each input, for the rounding error."""
+class _Slopes:
+    """Slopes in one variable as centre and half distance, None where they vanish; steepest: the largest, for the
+    rounding error."""
 
-    slope: Tensor | None
+    centre: Tensor | None
     spread: Tensor | None
+    steepest: Size
+
+
+@dataclass(frozen=True)
+class _Band:
+    """The two planes around a nonlinear node: slopes for each of its inputs, offsets as centre and half distance;
+    tallest: the largest offset."""
+
+    slopes: tuple[_Slopes, ...]
     offset: Tensor
     offset_spread: Tensor
-    steepest: Size
     tallest: Size
 
 
@@ -60,27 +67,25 @@ class Bounds:
         return _pick(self.sizes[index], owner)
 
     def band(self, index: int, relaxation: Relaxation) -> _Band:
-        """The relaxation of activation node `index` over the interval of its input."""
+        """The relaxation of nonlinear node `index` over the intervals of its inputs."""
         key = (index, relaxation.name)
         if key not in self._bands:
             node = self.graph.nodes[index]
-            if not isinstance(node.op, Relu):
-                raise Unsupported(f"no linear relaxation of {node.op.name} at {node.label!r}")
-            lines = relaxation.relu(*self.intervals[node.inputs[0]])
-            self._bands[key] = _band(lines, relaxation, self.rounding)
+            planes = relax(node, [self.intervals[i] for i in node.inputs], relaxation)
+            size = self.rounding.size
+            self._bands[key] = _Band(
+                tuple(_slopes(low, high, size(low, high), planes) for low, high in planes.slopes),
+                (planes.upper_offset + planes.lower_offset) / 2,
+                (planes.upper_offset - planes.lower_offset) / 2,
+                size(planes.lower_offset, planes.upper_offset),
+            )
         return self._bands[key]
 
 
-def _band(lines: Lines, relaxation: Relaxation, rounding: Rounding) -> _Band:
-    low, low_offset, high, high_offset = lines
-    return _Band(
-        None if relaxation.flat else (low + high) / 2,
-        None if relaxation.flat or relaxation.parallel else (high - low) / 2,
-        (high_offset + low_offset) / 2,
-        (high_offset - low_offset) / 2,
-        rounding.size(low, high),
-        rounding.size(low_offset, high_offset),
-    )
+def _slopes(low: Tensor, high: Tensor, steepest: Size, planes: Planes) -> _Slopes:
+    if planes.flat:
+        return _Slopes(None, None, steepest)
+    return _Slopes((low + high) / 2, None if planes.parallel else (high - low) / 2, steepest)
 
 
 @dataclass
@@ -97,7 +102,7 @@ def substitute(bounds: Bounds, start: Rows, owner: Owner, sign: Tensor, relaxati
     """Bounds (S, G, K) of the functions `start` over the input set.
 
     sign: (S, 1, 1), -1 for a lower bound and +1 for an upper one.
-    Raises `Unsupported` for an activation without a relaxation.
+    Raises `Unsupported` for an operation without a relaxation.
     """
     graph, rounding = bounds.graph, bounds.rounding
     pending = {start.index: start.values}
@@ -106,31 +111,36 @@ def substitute(bounds: Bounds, start: Rows, owner: Owner, sign: Tensor, relaxati
         if index not in pending:
             continue
         rows, node = pending.pop(index), graph.nodes[index]
-        norm, size = rounding.norm(rows), bounds.picked_size(node.inputs[0], owner)
+        norm = rounding.norm(rows)
+        passed: list[Tensor | None]
         if isinstance(node.op, Add):
-            passed: Tensor | None = rows
+            passed = [rows] * len(node.inputs)
         elif isinstance(node.op, LinearOp):
+            (source,) = node.inputs
             if node.op.offset is not None:
                 constants = constants + _pair_with_one(rows, node.op.offset.expand(node.shape))
                 slack = slack + rounding.added(constants)
-            slack = slack + rounding.affine(graph, index, norm, size)
-            shape = graph.nodes[node.inputs[0]].shape
-            passed = node.op.adjoint(rows.flatten(0, 2), shape).reshape(*rows.shape[:3], *shape)
+            slack = slack + rounding.affine(graph, index, norm, bounds.picked_size(source, owner))
+            shape = graph.nodes[source].shape
+            passed = [node.op.adjoint(rows.flatten(0, 2), shape).reshape(*rows.shape[:3], *shape)]
         else:
-            band = bounds.band(index, relaxation)
-            passed, added = _relax(rows, band, owner, sign)
+            band, magnitude = bounds.band(index, relaxation), rows.abs()
+            passed = [_through(rows, magnitude, slopes, owner, sign) for slopes in band.slopes]
+            added = pair(rows, band.offset[owner]) + sign * pair(magnitude, band.offset_spread[owner])
             constants = constants + added
-            steepest, tallest = _pick(band.steepest, owner), _pick(band.tallest, owner)
             slack = slack + rounding.added(constants)
-            slack = slack + rounding.relaxed(rows[0, 0, 0].numel(), norm, size, steepest, tallest)
-        if passed is None:
-            continue
-        for source in node.inputs:
+            entries, tallest = rows[0, 0, 0].numel(), _pick(band.tallest, owner)
+            for source, slopes in zip(node.inputs, band.slopes, strict=True):
+                size, steepest = bounds.picked_size(source, owner), _pick(slopes.steepest, owner)
+                slack = slack + rounding.relaxed(entries, norm, size, steepest, tallest)
+        for source, part in zip(node.inputs, passed, strict=True):
+            if part is None:
+                continue
             if source in pending:
-                pending[source] = pending[source] + passed
+                pending[source] = pending[source] + part
                 slack = slack + rounding.merged(rounding.norm(pending[source]), bounds.picked_size(source, owner))
             else:
-                pending[source] = passed
+                pending[source] = part
     values = constants.expand(sign.shape[0], *constants.shape[1:])
     if 0 in pending:
         rows = pending[0]
@@ -140,17 +150,15 @@ def substitute(bounds: Bounds, start: Rows, owner: Owner, sign: Tensor, relaxati
     return rounding.outward(values, slack, sign)
 
 
-def _relax(rows: Tensor, band: _Band, owner: Owner, sign: Tensor) -> tuple[Tensor | None, Tensor]:
-    """(rows at the activation's input, constants added); None where all slopes are zero."""
-    magnitude = rows.abs()
-    added = pair(rows, band.offset[owner]) + sign * pair(magnitude, band.offset_spread[owner])
-    if band.slope is None:
-        return None, added
-    passed = rows * band.slope[owner].unsqueeze(1)
-    if band.spread is not None:
-        sides = sign.reshape(-1, *(1 for _ in rows.shape[1:]))
-        passed = torch.addcmul(passed, magnitude, sides * band.spread[owner].unsqueeze(1))
-    return passed, added
+def _through(rows: Tensor, magnitude: Tensor, slopes: _Slopes, owner: Owner, sign: Tensor) -> Tensor | None:
+    """Rows at one input of a nonlinear node; None where all slopes are zero."""
+    if slopes.centre is None:
+        return None
+    passed = rows * slopes.centre[owner].unsqueeze(1)
+    if slopes.spread is None:
+        return passed
+    sides = sign.reshape(-1, *(1 for _ in rows.shape[1:]))
+    return torch.addcmul(passed, magnitude, sides * slopes.spread[owner].unsqueeze(1))
 
 
 def _pair_with_one(rows: Tensor, values: Tensor) -> Tensor:

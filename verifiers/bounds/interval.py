@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sokbench.core.errors import Unsupported
-from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp, Permute, Reshape
 
 from .inputs import UNDERFLOW, Interval
+from .nonlinear import image
 from .rounding import Rounding, Size
 
 
@@ -24,8 +23,6 @@ def propagate(
     """
     node = graph.nodes[index]
     lower, upper = inputs[0]
-    if isinstance(node.op, Relu):
-        return Interval(lower.clamp(min=0), upper.clamp(min=0))
     if isinstance(node.op, (Reshape, Permute)):
         return Interval(node.op.linear(lower), node.op.linear(upper))
     if isinstance(node.op, Add):
@@ -35,7 +32,7 @@ def propagate(
         centre = node.op.forward((upper + lower) / 2)
         radius = magnitude.linear((upper - lower) / 2) + rounding.image(graph, index, size)
         return Interval(centre - radius, centre + radius)
-    raise Unsupported(f"no interval bounds for {node.op.name} at {node.label!r}")
+    return image(node, inputs)
 
 
 def ball_image(

@@ -1,4 +1,4 @@
-"""Runs a plan over a graph: node by node, intervals first, then back-substitution of the unstable neurons."""
+"""Runs a plan over a graph: node by node, intervals first, then back-substitution of what relaxations need tighter."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from verifiers.graph.ops import LinearOp, Permute, Reshape, one_hot
 from .backward import Bounds, Rows, substitute
 from .inputs import InputSet, Interval, Owner
 from .interval import ball_image, meet, propagate
+from .nonlinear import needs_rows
 from .plans import Plan
 from .relaxations import Relaxation
 from .rounding import Rounding
 
-_ALONE = 16  # an input with at least this many unstable neurons gets chunks of its own: its lines need no gathering
+_ALONE = 16  # an input with at least this many rows gets chunks of its own: its lines need no gathering
 _COPIES = 8  # two sides, each with the rows, their magnitudes and what becomes of them
 
 
@@ -30,26 +31,30 @@ def run(
     rounding: Rounding,
     magnitudes: tuple[LinearOp | None, ...],
     deadline: Deadline,
+    everywhere: bool = False,
 ) -> tuple[Bounds, bool]:
     """(intervals of all nodes but the last, whether all of the plan was carried out before the deadline).
 
-    magnitudes: x -> |W| x of the affine nodes. After the deadline the remaining nodes get intervals only, which are
-    sound.
+    magnitudes: x -> |W| x of the affine nodes. everywhere: bound every entry of every node, the last one included, not
+    only what margins need. After the deadline the remaining nodes get intervals only, which are sound.
     """
     bounds = Bounds(graph, inputs, rounding)
     bounds.append(inputs.interval())
-    refined = _refined(graph, inputs) if plan.intermediate else set()
+    refined = _refined(graph, inputs, everywhere) if plan.intermediate or everywhere else set()
     ball = inputs.ball
     centres = {} if ball is None else {0: ball[0]}
     complete = True
-    for index, node in enumerate(graph.nodes[1:-1], start=1):
+    for index, node in enumerate(graph.nodes if everywhere else graph.nodes[:-1]):
+        if index == 0:
+            continue
         sources = [bounds.intervals[i] for i in node.inputs]
         interval = propagate(graph, index, sources, magnitudes[index], bounds.sizes[node.inputs[0]], rounding)
         if ball is not None and node.inputs[0] in centres:
             interval = _from_ball(bounds, index, centres, ball, interval)
         bounds.append(interval)
         if plan.relaxation is not None and index in refined:
-            complete = _refine(bounds, index, plan, plan.relaxation, deadline) and complete
+            wanted = torch.ones_like(interval.lower, dtype=torch.bool) if everywhere else _worth_rows(bounds, index)
+            complete = _refine(bounds, index, wanted.flatten(1), plan, plan.relaxation, deadline) and complete
     return bounds, complete
 
 
@@ -92,29 +97,36 @@ def other_classes(labels: Tensor, classes: int) -> Tensor:
     return ascending + (ascending >= labels[:, None])
 
 
-def _refined(graph: Graph, inputs: InputSet) -> set[int]:
-    """The inputs of activations whose interval bounds may be loose.
+def _refined(graph: Graph, inputs: InputSet, everywhere: bool) -> set[int]:
+    """The nodes whose interval bounds may be loose, of the inputs of nonlinear ones or `everywhere`.
 
     One mixing operation (or none) after a box gives each coordinate's exact range, and rows could not improve on it.
     """
     box = {0} if inputs.is_box else set()
-    tight = set(box)
+    tight = {0} | box
     for index, node in enumerate(graph.nodes[1:], start=1):
         if isinstance(node.op, LinearOp) and node.inputs[0] in box:
             tight.add(index)
             if node.op.selects():
                 box.add(index)
-    return {graph.nodes[i].inputs[0] for i in graph.relus} - tight
+    if everywhere:
+        return set(range(len(graph.nodes))) - tight
+    return {source for i in graph.nonlinear for source in graph.nodes[i].inputs} - tight
 
 
-def _refine(bounds: Bounds, index: int, plan: Plan, relaxation: Relaxation, deadline: Deadline) -> bool:
-    """Bound the unstable entries of node `index` by back-substitution; False if the deadline cut it short."""
+def _worth_rows(bounds: Bounds, index: int) -> Tensor:
+    """The entries (B, *shape) of node `index` that a relaxation wants tighter bounds of."""
+    users = (bounds.graph.nodes[i] for i in bounds.graph.consumers[index] if i in bounds.graph.nonlinear)
+    return torch.stack([needs_rows(user, bounds.intervals[index]) for user in users]).any(dim=0)
+
+
+def _refine(bounds: Bounds, index: int, wanted: Tensor, plan: Plan, relaxation: Relaxation, deadline: Deadline) -> bool:
+    """Bound the `wanted` (B, n) entries of node `index` by back-substitution; False if the deadline cut it short."""
     lower, upper = (side.flatten(1).clone() for side in bounds.intervals[index])
-    unstable = ~(lower >= 0) & ~(upper <= 0)
     sign = lower.new_tensor([-1.0, 1.0]).reshape(2, 1, 1)
     at_once = _rows_at_once(bounds, index, plan.chunk_bytes)
     complete = True
-    for owner, samples, entries in _chunks(unstable, at_once):
+    for owner, samples, entries in _chunks(wanted, at_once):
         if deadline.expired():
             complete = False
             break

@@ -1,4 +1,4 @@
-"""Linear relaxations of activations: pure functions (l, u) -> a lower and an upper line, sound on [l, u].
+"""Linear relaxations of the ReLU: pure functions (l, u) -> a lower and an upper line, sound on [l, u].
 
 Lines are a z + b per neuron. Any slope is sound provided the offset is computed for that slope as rounded, which is
 what makes the lines hold in real arithmetic. A bound that is NaN (nothing is known) gives NaN lines, never wrong ones.
@@ -25,8 +25,8 @@ class Lines(NamedTuple):
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A named variant. parallel: both slopes are always equal (back-substitution then keeps one row for both sides);
-    flat: all slopes are zero (back-substitution then ends there)."""
+    """A named variant: how ReLUs are relaxed. parallel: their two slopes are always equal; flat: nothing but interval
+    constants is used, for every operation."""
 
     name: str
     relu: Callable[[Tensor, Tensor], Lines]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .elementwise import Relu
+from .bivariate import Bivariate
+from .elementwise import Elementwise, Relu
 from .ops import LinearOp, Op, Shape, cast
 
 
@@ -55,6 +56,11 @@ class Graph:
     def relus(self) -> tuple[int, ...]:
         """Indices of the ReLU nodes, in order."""
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.op, Relu))
+
+    @cached_property
+    def nonlinear(self) -> tuple[int, ...]:
+        """Indices of the nodes that bounds must relax, in order."""
+        return tuple(i for i, node in enumerate(self.nodes) if isinstance(node.op, (Elementwise, Bivariate)))
 
     @cached_property
     def magnitudes(self) -> tuple[LinearOp | None, ...]:
