@@ -2,7 +2,8 @@
 
 A `LinearOp` is an affine map z = W x + b given by W (`linear`), its transpose (`adjoint`) and `bias`. That, and the
 entrywise absolute value of W (`magnitude`), is all that bound propagation needs of it, so a new affine operation is
-one class here and nothing elsewhere. `terms` and `roundings` feed the error analysis in `verifiers.bounds.rounding`.
+one class and nothing elsewhere; they are in `linear`, `convolution` and `arrangement`. `terms` and `roundings` feed
+the error analysis in `verifiers.bounds.rounding`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any, Self, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.grad import conv2d_input
 
 Shape = tuple[int, ...]
 
@@ -80,7 +80,7 @@ class LinearOp(Op):
         return 0
 
     def selects(self) -> bool:
-        """Whether each output depends on one input coordinate only (so that intervals pass exactly)."""
+        """Whether no output depends on two input coordinates and no two outputs on one: a box stays a box."""
         return False
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -111,182 +111,6 @@ class Add(Op):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Linear(LinearOp):
-    """weight (out, in), bias (out,); acts on the last dimension."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-    roundings: int = 0
-
-    def linear(self, x: Tensor) -> Tensor:
-        return x @ self.weight.T
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return F.linear(inputs[0], self.weight, self.bias)
-
-    def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        return rows @ self.weight
-
-    def unit_rows(self, entries: Tensor, in_shape: Shape, out_shape: Shape) -> Tensor:
-        if len(out_shape) == 1:
-            return self.weight[entries]
-        return super().unit_rows(entries, in_shape, out_shape)
-
-    def row_norms(self, q: float, in_shape: Shape) -> Tensor | None:
-        norms: Tensor = torch.linalg.vector_norm(self.weight, ord=q, dim=1)
-        return norms
-
-    def magnitude(self) -> Linear:
-        return Linear(self.weight.abs())
-
-    @property
-    def offset(self) -> Tensor | None:
-        return self.bias
-
-    @property
-    def terms(self) -> int:
-        return max(self.weight.shape)
-
-    @property
-    def rounded(self) -> int:
-        return self.roundings
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Conv2d(LinearOp):
-    """weight (out, in / groups, kh, kw), bias (out,); zero padding (ph, pw) on both sides."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    roundings: int = 0
-
-    def linear(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, None, self.stride, self.padding, self.dilation, self.groups)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return F.conv2d(inputs[0], self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        size = (rows.shape[0], *shape)
-        # the same map as conv_transpose2d, up to three times as fast in float64
-        pulled: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
-            size, self.weight, rows, self.stride, self.padding, self.dilation, self.groups
-        )
-        return pulled
-
-    def unit_rows(self, entries: Tensor, in_shape: Shape, out_shape: Shape) -> Tensor:
-        """Kernels written at their places on an empty canvas: no product is formed."""
-        channel, place = entries // (out_shape[1] * out_shape[2]), entries % (out_shape[1] * out_shape[2])
-        tops, lefts = place // out_shape[2] * self.stride[0], place % out_shape[2] * self.stride[1]
-        _, within, height, width = self.weight.shape
-        rows = tops[:, None] + torch.arange(height, device=entries.device) * self.dilation[0]
-        columns = lefts[:, None] + torch.arange(width, device=entries.device) * self.dilation[1]
-        first = channel // (out_shape[0] // self.groups) * within
-        channels = first[:, None] + torch.arange(within, device=entries.device)
-        (top, left), (_, tall, wide) = self.padding, in_shape
-        canvas = self.weight.new_zeros(len(entries), in_shape[0], tall + 2 * top, wide + 2 * left)
-        each = torch.arange(len(entries), device=entries.device)[:, None, None, None]
-        place4 = (each, channels[:, :, None, None], rows[:, None, :, None], columns[:, None, None, :])
-        return canvas.index_put(place4, self.weight[channel])[:, :, top : top + tall, left : left + wide]
-
-    def row_norms(self, q: float, in_shape: Shape) -> Tensor | None:
-        """Exact for q = 2, where windows that reach into the padding have smaller norms; for infinity the kernel's."""
-        if q == 2.0:
-            squares = replace(self, weight=self.weight.square())
-            return squares.linear(self.weight.new_ones(1, *in_shape))[0].sqrt()
-        norms: Tensor = torch.linalg.vector_norm(self.weight.flatten(1), ord=q, dim=1)
-        return norms[:, None, None]
-
-    def magnitude(self) -> Conv2d:
-        return replace(self, weight=self.weight.abs(), bias=None)
-
-    @property
-    def offset(self) -> Tensor | None:
-        return None if self.bias is None else self.bias[:, None, None]
-
-    @property
-    def terms(self) -> int:
-        out, within, height, width = self.weight.shape
-        return max(within, out // self.groups) * height * width
-
-    @property
-    def rounded(self) -> int:
-        return self.roundings
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class AvgPool2d(LinearOp):
-    """Mean over windows; padded zeros count, as they do by default in torch."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int] = (0, 0)
-
-    def linear(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
-
-    def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        weight = rows.new_full((shape[0], 1, *self.kernel), 1.0 / (self.kernel[0] * self.kernel[1]))
-        as_conv = Conv2d(weight, None, self.stride, self.padding, groups=shape[0])
-        return as_conv.adjoint(rows, shape)
-
-    def magnitude(self) -> AvgPool2d:
-        return self
-
-    @property
-    def terms(self) -> int:
-        return self.kernel[0] * self.kernel[1]
-
-    @property
-    def rounded(self) -> int:
-        return 1  # of 1 / (kh kw)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Scale(LinearOp):
-    """scale * x + shift, both broadcastable to (*shape)."""
-
-    scale: Tensor
-    shift: Tensor
-    roundings: int = 0
-
-    def linear(self, x: Tensor) -> Tensor:
-        return x * self.scale.to(x.dtype)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.linear(inputs[0]) + self.shift.to(inputs[0].dtype)
-
-    def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        return rows * self.scale.to(rows.dtype)
-
-    def magnitude(self) -> Scale:
-        return Scale(self.scale.abs(), torch.zeros_like(self.shift))
-
-    @property
-    def offset(self) -> Tensor | None:
-        return self.shift
-
-    @property
-    def terms(self) -> int:
-        return 1
-
-    @property
-    def rounded(self) -> int:
-        return self.roundings
-
-    def selects(self) -> bool:
-        return True
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class BatchNorm(Op):
     """weight * (x - mean) / sqrt(variance + eps) + bias per channel, as evaluated in eval mode.
 
@@ -303,55 +127,6 @@ class BatchNorm(Op):
         return F.batch_norm(inputs[0], self.mean, self.variance, self.weight, self.bias, False, 0.0, self.eps)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Reshape(LinearOp):
-    """The same numbers in another shape (*shape)."""
-
-    shape: Shape
-
-    def linear(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], *self.shape)
-
-    def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        return rows.reshape(rows.shape[0], *shape)
-
-    def magnitude(self) -> Reshape:
-        return self
-
-    @property
-    def terms(self) -> int:
-        return 1
-
-    def selects(self) -> bool:
-        return True
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Permute(LinearOp):
-    """Reordered dimensions; `order` counts them without the batch, from 0."""
-
-    order: tuple[int, ...]
-
-    def linear(self, x: Tensor) -> Tensor:
-        return x.permute(0, *(axis + 1 for axis in self.order))
-
-    def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return rows.permute(0, *(axis + 1 for axis in inverse))
-
-    def magnitude(self) -> Permute:
-        return self
-
-    @property
-    def terms(self) -> int:
-        return 1
-
-    def selects(self) -> bool:
-        return True
-
-
 def one_hot(entries: Tensor, shape: Shape, dtype: torch.dtype) -> Tensor:
     """Unit vectors (P, *shape) with a one at each of the flat entries (P,)."""
     rows = torch.zeros(len(entries), math.prod(shape), dtype=dtype, device=entries.device)
@@ -361,3 +136,12 @@ def one_hot(entries: Tensor, shape: Shape, dtype: torch.dtype) -> Tensor:
 def cast(op: Op, **to: Any) -> Op:
     """`op` with its tensors detached and moved: `cast(op, dtype=torch.float64, device="cpu")`."""
     return op.with_tensors(**{name: tensor.detach().to(**to) for name, tensor in op.tensors().items()})
+
+
+# until every import names the file
+from .arrangement import Permute as Permute  # noqa: E402
+from .arrangement import Reshape as Reshape  # noqa: E402
+from .convolution import AvgPool2d as AvgPool2d  # noqa: E402
+from .convolution import Conv2d as Conv2d  # noqa: E402
+from .linear import Linear as Linear  # noqa: E402
+from .linear import Scale as Scale  # noqa: E402

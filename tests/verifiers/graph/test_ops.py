@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from verifiers.graph.ops import AvgPool2d, Conv2d, Linear, LinearOp, Permute, Reshape, Scale, Shape
+from verifiers.graph.arrangement import Expand, Pad, Permute, Rearrangement, Reshape, Select, Sum
+from verifiers.graph.convolution import AvgPool2d, Conv2d, ConvTranspose2d
+from verifiers.graph.linear import Linear, Scale
+from verifiers.graph.ops import LinearOp, Shape
 
 
 def numbers(*shape: int) -> Tensor:
@@ -19,10 +22,22 @@ OPS: dict[str, tuple[LinearOp, Shape]] = {
     "conv": (Conv2d(numbers(3, 2, 3, 3), numbers(3), padding=(1, 1)), (2, 5, 4)),
     "conv strided": (Conv2d(numbers(3, 2, 4, 3), None, (2, 3), (1, 0)), (2, 7, 8)),
     "conv dilated, grouped": (Conv2d(numbers(4, 1, 2, 3), None, (1, 2), (1, 2), (2, 1), 2), (2, 6, 6)),
+    "conv transposed": (ConvTranspose2d(numbers(2, 3, 3, 2), numbers(3), (2, 1), (1, 0), (1, 0)), (2, 3, 4)),
+    "conv transposed, grouped": (
+        ConvTranspose2d(numbers(4, 1, 2, 2), None, (3, 2), groups=2, dilation=(1, 2)),
+        (4, 2, 3),
+    ),
     "average pool": (AvgPool2d((3, 2), (2, 2), (1, 1)), (2, 6, 5)),
     "scale": (Scale(numbers(2, 1, 1), numbers(2, 1, 1)), (2, 3, 3)),
     "reshape": (Reshape((3, 4)), (2, 6)),
     "permute": (Permute((2, 0, 1)), (2, 3, 4)),
+    "pad": (Pad((1, 0, 2), (0, 3, 1)), (2, 3, 1)),
+    "crop": (Pad((-1, 0), (2, -2)), (2, 4)),
+    "select": (Select(1, (3, 0)), (2, 4, 2)),
+    "select twice": (Select(0, (1, 1, 0, 1)), (3, 2)),
+    "expand": (Expand((3, 1, 2)), (1, 4, 1)),
+    "sum": (Sum((1, 3, 2)), (4, 3, 2)),
+    "sum of nothing": (Sum((1, 1)), (4, 3)),
 }
 
 
@@ -46,5 +61,17 @@ def test_against_the_matrix(name: str) -> None:
             assert bool((norms.expand(out_shape).flatten() >= exact - 1e-12).all())
     if op.offset is not None:
         assert torch.allclose(op.forward(x) - op.linear(x), op.offset.expand(out_shape), atol=1e-12)
-    assert op.terms >= int((matrix != 0).sum(dim=1).max())
-    assert op.terms >= int((matrix != 0).sum(dim=0).max())
+    used = matrix != 0
+    assert op.terms >= int(used.sum(dim=1).max())
+    assert op.terms >= int(used.sum(dim=0).max())
+    one_to_one = bool((used.sum(dim=0) <= 1).all() and (used.sum(dim=1) <= 1).all())
+    assert one_to_one or not op.selects()
+    if isinstance(op, Rearrangement):
+        assert op.selects() == one_to_one
+        assert set(matrix.flatten().tolist()) <= {0.0, 1.0}
+        assert bool((used.sum(dim=1) <= 1).all())
+    # the transpose is what autograd finds
+    leaf = x.clone().requires_grad_()
+    (op.linear(leaf) * rows[:3]).sum().backward()
+    assert leaf.grad is not None
+    assert torch.allclose(leaf.grad, op.adjoint(rows[:3], shape), atol=1e-12)
