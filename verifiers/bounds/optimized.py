@@ -1,0 +1,236 @@
+"""Lower bounds of a ReLU network with free slopes and split multipliers, and their gradients without a tape.
+
+Every row (a linear function of some node) is bounded from below by back-substitution. Through an unstable ReLU an
+entry a >= 0 takes the lower line alpha z with its own slope alpha in [0, 1], an entry a < 0 the chord. A domain that
+fixes the phase of a neuron, z <= 0 or z >= 0, may add any gamma z to the row at the ReLU's input, with gamma >= 0 for
+z <= 0 and gamma <= 0 for z >= 0: on the domain that only lowers the function. Every choice of alpha and gamma gives
+a sound bound, so they are searched for in any precision and the bound is computed again with rounding at the end.
+
+Gradients. For fixed alpha and gamma the bound is the minimum over the input set of one linear function, attained at a
+point x*. Let z* be the values of the nodes at x* when every ReLU is replaced by the line its row entry took. By the
+envelope theorem d bound / d alpha_i = max(a_i, 0) z*_i and d bound / d gamma_i = z*_i: one forward pass.
+
+Xu et al., Fast and Complete, ICLR 2021 (alpha); Wang et al., Beta-CROWN, NeurIPS 2021 (gamma = +- beta, eq. 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sokbench.core.errors import Unsupported
+from verifiers.graph.elementwise import Relu
+from verifiers.graph.graph import Graph
+from verifiers.graph.ops import Add, LinearOp
+
+from .inputs import InputSet
+from .relaxations import relu_adaptive
+from .rounding import Rounding, Size
+
+Relus = dict[int, Tensor]
+"""A tensor (R, *shape) or (1, *shape) for every ReLU node, by its index in the graph."""
+
+_BELOW = -1.0
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """The relaxation of every ReLU node, each (R or 1, *shape): chord z + offset lies above on [l, u]; where `free`
+    is 1 any lower slope in [0, 1] will do, elsewhere (0) the ReLU is the chord, exactly. `adaptive`: CROWN's slopes."""
+
+    chord: Relus
+    offset: Relus
+    free: Relus
+    adaptive: Relus
+
+    def take(self, rows: Tensor) -> Triangles:
+        """Those of the rows with these indices (all of them where the rows share one)."""
+        parts = (self.chord, self.offset, self.free, self.adaptive)
+        return Triangles(*({index: take(values, rows) for index, values in part.items()} for part in parts))
+
+
+def take(values: Tensor, rows: Tensor) -> Tensor:
+    """Entries `rows` of the first dimension, unless it is shared (1)."""
+    return values if values.shape[0] == 1 else values[rows]
+
+
+def triangles(bounds: Mapping[int, tuple[Tensor, Tensor]]) -> Triangles:
+    """From bounds (l, u) of the inputs of ReLU nodes, in the precision that they are in."""
+    found = Triangles({}, {}, {}, {})
+    for index, (lower, upper) in bounds.items():
+        lines = relu_adaptive(lower, upper)
+        found.chord[index], found.offset[index] = lines.upper_slope, lines.upper_offset
+        found.free[index] = ((lower < 0) & (upper > 0)).to(lower.dtype)
+        found.adaptive[index] = lines.lower_slope
+    return found
+
+
+@dataclass(frozen=True)
+class Start:
+    """Functions rows z_index + constants to be bounded: (R, *shape) and (R,). slack: (1, 1, R) what they may lack."""
+
+    index: int
+    rows: Tensor
+    constants: Tensor
+    slack: Size = 0.0
+
+    def take(self, rows: Tensor) -> Start:
+        slack = self.slack if isinstance(self.slack, float) else self.slack[..., rows]
+        return Start(self.index, self.rows[rows], self.constants[rows], slack)
+
+
+@dataclass
+class Trace:
+    """What a pass leaves behind: at each ReLU the row entries above it and the line each of them took; the input's
+    minimiser (R, *shape)."""
+
+    rows: Relus = field(default_factory=dict)
+    slope: Relus = field(default_factory=dict)
+    offset: Relus = field(default_factory=dict)
+    point: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Back-substitution over `graph` and `inputs` (a batch of one, in the graph's precision).
+
+    sizes: max |z| of every node on the whole input set, for the rounding error; nothing where `rounding` asks for none.
+    Raises `Unsupported` for operations other than affine ones, sums and ReLU.
+    """
+
+    graph: Graph
+    inputs: InputSet
+    rounding: Rounding
+    sizes: tuple[float, ...] = ()
+
+    @cached_property
+    def _offsets(self) -> list[Tensor | None]:
+        offsets = []
+        for node in self.graph.nodes:
+            offset = node.op.offset if isinstance(node.op, LinearOp) else None
+            offsets.append(None if offset is None else offset.expand(node.shape).reshape(-1))
+        return offsets
+
+    def lower(self, start: Start, relus: Triangles, slopes: Relus, gammas: Relus, trace: Trace | None) -> Tensor:
+        """Lower bounds (R,) of the functions of `start`; fills `trace` if given."""
+        graph, rounding = self.graph, self.rounding
+        pending, constants, slack = {start.index: start.rows}, start.constants, start.slack
+        for index in range(start.index, 0, -1):
+            rows = pending.pop(index, None)
+            if rows is None:
+                continue
+            node = graph.nodes[index]
+            norm, size = rounding.norm(rows[None, None]), self._size(node.inputs[0])
+            if isinstance(node.op, Relu):
+                passed, added = self._relax(index, rows, relus, slopes, trace)
+                constants = constants + added
+                tallest = float(relus.offset[index].max()) if self.sizes else 0.0
+                slack = slack + rounding.relaxed(rows[0].numel(), norm, size, 1.0, tallest)
+                if index in gammas:
+                    passed = passed + gammas[index]
+                    slack = slack + rounding.merged(rounding.norm(passed[None, None]), size)
+            elif isinstance(node.op, LinearOp):
+                offset = self._offsets[index]
+                if offset is not None:
+                    constants = constants + rows.flatten(1) @ offset
+                slack = slack + rounding.affine(graph, index, norm, size)
+                passed = node.op.adjoint(rows, graph.nodes[node.inputs[0]].shape)
+            elif isinstance(node.op, Add):
+                passed = rows
+            else:
+                raise Unsupported(f"no free slopes for {node.op.name} at {node.label!r}")
+            slack = slack + rounding.added(constants[None, None])
+            for source in node.inputs:
+                if source in pending:
+                    pending[source] = pending[source] + passed
+                    slack = slack + rounding.merged(rounding.norm(pending[source][None, None]), self._size(source))
+                else:
+                    pending[source] = passed
+        return self._concretize(pending.get(0), constants, slack, trace)
+
+    def _size(self, index: int) -> float:
+        return self.sizes[index] if self.sizes else 0.0
+
+    def _relax(
+        self, index: int, rows: Tensor, relus: Triangles, slopes: Relus, trace: Trace | None
+    ) -> tuple[Tensor, Tensor]:
+        above = rows > 0
+        slope = torch.where(above, slopes[index], relus.chord[index])
+        chord = relus.offset[index]
+        if trace is not None:
+            trace.rows[index], trace.slope[index] = rows, slope
+            trace.offset[index] = torch.where(above, 0.0, chord)
+            return rows * slope, (rows * trace.offset[index]).flatten(1).sum(dim=1)
+        below = rows.clamp(max=0).flatten(1)
+        added = below @ chord.flatten() if chord.shape[0] == 1 else (below * chord.flatten(1)).sum(dim=1)
+        return rows * slope, added
+
+    def _concretize(self, rows: Tensor | None, constants: Tensor, slack: Size, trace: Trace | None) -> Tensor:
+        values = constants[None, None]
+        if rows is not None:
+            if trace is not None:
+                least, trace.point = self.minimiser(rows)
+                return constants + least
+            values = values + self.inputs.concretize(rows[None, None], rows.new_full((1, 1, 1), _BELOW), slice(0, 1))
+            norm, size = self.rounding.norm(rows[None, None]), self._size(0)
+            slack = slack + self.rounding.concretized(rows[0].numel(), norm, size) + self.rounding.added(values)
+        elif trace is not None:
+            trace.point = self.inputs.interval().lower.expand(len(constants), *self.graph.input_shape)
+        return self.rounding.outward(values, slack, _BELOW)[0, 0]
+
+    def minimiser(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """min of rows x over the input set (R,) and where it is attained (R, *shape)."""
+        if self.inputs.is_box:
+            lower, upper = self.inputs.interval()
+            point = torch.where(rows > 0, lower, upper)
+            return (rows * point).flatten(1).sum(dim=1), point
+        # the minimum of a x over a set has the gradient x* in a, wherever it is unique
+        with torch.enable_grad():
+            leaf = rows.detach().requires_grad_(True)
+            sign = rows.new_full((1, 1, 1), _BELOW)
+            least = self.inputs.concretize(leaf[None, None], sign, slice(0, 1))[0, 0]
+            (point,) = torch.autograd.grad(least.sum(), leaf)
+        return least.detach(), point
+
+    def values(self, start: Start, trace: Trace) -> dict[int, Tensor]:
+        """Values (R, *shape) at the minimiser of every node that `start` depends on through a ReLU."""
+        assert trace.point is not None
+        values: dict[int, Tensor] = {0: trace.point}
+        last = max(trace.rows, default=0)
+        for index, node in enumerate(self.graph.nodes[1:last], start=1):
+            if any(source not in values for source in node.inputs):
+                continue
+            if isinstance(node.op, Relu):
+                if index in trace.slope:
+                    values[index] = torch.addcmul(
+                        trace.offset[index], values[node.inputs[0]], trace.slope[index]
+                    )
+            else:
+                values[index] = node.op.forward(*(values[source] for source in node.inputs))
+        return values
+
+
+def gradients(
+    sweep: Sweep, start: Start, trace: Trace, relus: Triangles, with_gammas: bool
+) -> tuple[Relus, Relus]:
+    """(d bound / d slopes, d bound / d gammas) at every ReLU that the rows passed."""
+    values = sweep.values(start, trace)
+    slopes: dict[int, Tensor] = {}
+    gammas: dict[int, Tensor] = {}
+    for index, rows in trace.rows.items():
+        value = values[sweep.graph.nodes[index].inputs[0]]
+        slopes[index] = rows.clamp(min=0) * value * relus.free[index]
+        if with_gammas:
+            gammas[index] = value
+    return slopes, gammas
+
+
+def cast(graph: Graph, dtype: torch.dtype) -> Graph:
+    """The graph in another precision, for searching."""
+    to: dict[str, Any] = {"dtype": dtype}
+    return graph.cast(**to)

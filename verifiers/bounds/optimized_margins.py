@@ -1,0 +1,68 @@
+"""alpha-CROWN margins of a batch: one input after the other, CROWN first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sokbench.core.deadline import Deadline, OutOfTime
+from sokbench.core.problem import Ball
+from verifiers.graph.graph import Graph
+
+from . import margin_bounds, preactivation_bounds
+from .inputs import input_set
+from .optimized import Start
+from .optimized_ascent import Schedule
+from .optimized_bounds import Relaxed, relaxed, tighten
+
+
+def optimized_margins(
+    graph: Graph, x: Tensor, labels: Tensor, ball: Ball, schedule: Schedule, deadline: Deadline
+) -> Tensor:
+    """Lower bounds (B, C) of f_y - f_j as `margin_bounds` gives them, never below CROWN's.
+
+    Raises as `margin_bounds`; `OutOfTime` carries what was proved until then.
+    """
+    margins = margin_bounds(graph, x, labels, ball, "crown", deadline)
+    with torch.no_grad():
+        for sample, label in enumerate(labels.tolist()):
+            if deadline.expired():
+                raise OutOfTime(margins)
+            try:
+                state = relaxed_input(graph, x[sample], ball, deadline)
+            except OutOfTime:
+                raise OutOfTime(margins) from None
+            if state is not None:
+                tighten(state, schedule, deadline)
+                _raise_margins(state, margins[sample], label, schedule, deadline)
+    if deadline.expired():
+        raise OutOfTime(margins)
+    return margins
+
+
+def relaxed_input(graph: Graph, x: Tensor, ball: Ball, deadline: Deadline) -> Relaxed | None:
+    """The network between CROWN's bounds for one input (*shape); None where those overflow or there is no ReLU."""
+    bounds = preactivation_bounds(graph, x[None], ball, "crown", deadline)
+    finite = all(bool(lower.isfinite().all() and upper.isfinite().all()) for lower, upper in bounds)
+    if not bounds or not finite:
+        return None
+    exact, rough = input_set(x[None].double(), ball), input_set(x[None].float(), ball)
+    return relaxed(graph, exact, rough, bounds)
+
+
+def margin_rows(graph: Graph, label: int, others: Tensor) -> Start:
+    """The functions f_label - f_j for j in `others` (P,), rows of the output."""
+    rows = torch.zeros(len(others), graph.num_classes, dtype=torch.float64)
+    rows[torch.arange(len(others)), others] = -1.0
+    rows[:, label] = 1.0
+    return Start(graph.output, rows, rows.new_zeros(len(others)))
+
+
+def _raise_margins(state: Relaxed, margins: Tensor, label: int, schedule: Schedule, deadline: Deadline) -> None:
+    """Raise `margins` (C,) in place."""
+    others = torch.arange(len(margins))
+    others = others[others != label]
+    found, _ = state.raise_rows(
+        margin_rows(state.graph, label, others), schedule, lambda _, rows: torch.zeros_like(rows).bool(), deadline
+    )
+    margins[others] = torch.maximum(margins[others], found)
