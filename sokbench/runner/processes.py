@@ -19,6 +19,7 @@ import psutil
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PATIENCE: Final = 10.0
 """Seconds to wait for killed processes to vanish; only one stuck in the kernel takes longer than milliseconds."""
+_LOOKS: Final = 5
 
 
 def adopt_orphans() -> None:
@@ -50,7 +51,21 @@ def fence_memory(limit: int) -> None:
 
 
 def below(pid: int) -> list[psutil.Process]:
-    """The live descendants of a process; empty if it is gone."""
+    """The live descendants of a process; empty if it is gone.
+
+    A process that forks and ends during the look hides its child from it, so looks are repeated until two agree.
+    """
+    before: set[psutil.Process] | None = None
+    found: list[psutil.Process] = []
+    for _ in range(_LOOKS):
+        found = _descendants(pid)
+        if set(found) == before:
+            break
+        before = set(found)
+    return found
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
         found = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -71,12 +86,12 @@ def kill(above: int) -> int:
         for process in fresh:
             stopped[process.pid] = process
             _send(process, signal.SIGSTOP)
+        if time.monotonic() > end:
+            raise TimeoutError(f"cannot kill the processes {[process.pid for process in found]}")
         if fresh:
             continue
         for process in found:
             _send(process, signal.SIGKILL)
-        if time.monotonic() > end:
-            raise TimeoutError(f"cannot kill the processes {[process.pid for process in found]}")
         time.sleep(0.001)
     return len(stopped)
 
