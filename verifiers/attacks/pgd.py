@@ -56,8 +56,9 @@ class PGD(Attack):
         from .descent import attacked_margins
 
         module = problem.network.module
-        tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
-        dtype = next((tensor.dtype for tensor in tensors), problem.x.dtype)
+        types = {tensor.dtype for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()}
+        # where types are mixed, the wider tensors are scales, which adapt to their input
+        dtype = min(types, key=lambda each: each.itemsize, default=problem.x.dtype)
         points, _ = attacked_margins(
             lambda points: problem.network(points.to(dtype)),
             problem.x[None],

@@ -1,0 +1,114 @@
+"""Answering a property with a method: its reduction to classification problems, and the judgement of witnesses.
+
+The only place where a general property meets a method, so that methods need not know of properties.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .core.deadline import Deadline
+from .core.errors import Unsupported
+from .core.fingerprint import fingerprint
+from .core.method import MethodInfo
+from .core.outcome import Outcome, Termination, Verdict
+from .core.property import float32_inside
+from .core.registry import ROOT, Entry, component
+from .core.replay import replay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .core.method import Method
+    from .core.network import Network
+    from .core.property import Property
+
+_REDUCTION = "verifiers.graph.reduction"
+
+ANSWERS = {Verdict.VERIFIED: "holds", Verdict.FALSIFIED: "violated"}
+
+
+def answer_of(verdict: str, termination: str) -> str:
+    """VNN-COMP's word for an outcome: holds, violated, timeout, unknown, or error."""
+    if verdict in ANSWERS:
+        return ANSWERS[Verdict(verdict)]
+    if termination in (Termination.OK, Termination.TIMEOUT):
+        return "timeout" if termination == Termination.TIMEOUT else "unknown"
+    return "unknown" if termination in (Termination.UNSUPPORTED, Termination.SKIPPED) else "error"
+
+
+def decide(
+    method: Method, network: Network, asked: Property, limit: float | None = None, onnx: Path | None = None
+) -> Outcome:
+    """Verified if the property holds, falsified by an input (shape `network.input_shape`, float32) that violates it.
+
+    onnx: the file the network was read from, in which witnesses are evaluated again. The problems a property is
+    reduced to share the time. `margin` is the least of theirs: how far outputs stay from the unsafe sets at least.
+    Raises `InvalidInput` if the property is not about this network.
+    """
+    started, deadline = time.monotonic(), Deadline.after(limit)
+    try:
+        problems = component(_REDUCTION).reduce_property(network, asked)
+    except Unsupported as reason:
+        problems, outcomes = [], [_unknown(Termination.UNSUPPORTED, reason=str(reason))]
+    else:
+        outcomes = []
+    for place, reduced in enumerate(problems):
+        budget = None if limit is None else deadline.remaining() / (len(problems) - place)
+        if budget == 0.0:
+            outcomes.append(_unknown(Termination.TIMEOUT))
+            break
+        outcome = method.verify(reduced.problem, budget)
+        if outcome.verdict is Verdict.FALSIFIED:
+            outcome = _judged(outcome, reduced, network, asked, onnx)
+        outcomes.append(outcome)
+        if outcome.verdict is Verdict.FALSIFIED:
+            break
+    return replace(_together(outcomes), seconds=time.monotonic() - started)
+
+
+def _judged(outcome: Outcome, reduced: Any, network: Network, asked: Property, onnx: Path | None) -> Outcome:
+    """The outcome with its witness in the original input space, if the original property is violated there."""
+    import torch
+
+    x = float32_inside(reduced.original(outcome.witness), reduced.lower, reduced.upper)
+    found = replay(asked, network, x, onnx)
+    stats = {**outcome.stats, **found.facts()}
+    if not found.valid:
+        return Outcome(Verdict.UNKNOWN, outcome.margin, None, outcome.termination, stats=stats)
+    stats["outputs"] = found.outputs.tolist()
+    return replace(outcome, witness=torch.from_numpy(x).reshape(network.input_shape), stats=stats)
+
+
+def _unknown(termination: Termination, **stats: Any) -> Outcome:
+    return Outcome(Verdict.UNKNOWN, termination=termination, stats=stats)
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    """The answer to all problems of a property: violated if one is, holds if all do (also if there are none)."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    stats = {"problems": [dict(outcome.stats) for outcome in outcomes]}
+    last = outcomes[-1] if outcomes else None
+    if last is not None and last.verdict is Verdict.FALSIFIED:
+        return replace(last, stats={**last.stats, **stats})
+    open_ones = [outcome for outcome in outcomes if outcome.verdict is not Verdict.VERIFIED]
+    margins = [outcome.margin for outcome in outcomes]
+    margin = None if not margins or None in margins else min(value for value in margins if value is not None)
+    if not open_ones:
+        return Outcome(Verdict.VERIFIED, margin, stats=stats)
+    stopped = next((outcome for outcome in open_ones if outcome.termination is not Termination.OK), open_ones[0])
+    reason = {"reason": stopped.stats["reason"]} if "reason" in stopped.stats else {}
+    return Outcome(Verdict.UNKNOWN, margin, termination=stopped.termination, stats={**stats, **reason})
+
+
+@cache
+def decision_version() -> str:
+    """The version of the code between a method and a property; part of the version of every answer to one."""
+    info = MethodInfo("decision", "", "verifier", "", (), "", "")
+    paths = (Path(__file__), ROOT.joinpath(*_REDUCTION.split(".")).with_suffix(".py"))
+    return "-".join(fingerprint(Entry(info, "", "", path))[:8] for path in paths)
