@@ -32,6 +32,10 @@ class Deadline:
         """Seconds left, never negative; `math.inf` without a limit."""
         return max(0.0, self.at - time.monotonic())
 
+    def share(self, fraction: float) -> Deadline:
+        """The point on the clock at which `fraction` of what remains has passed; no limit has no shares."""
+        return self if math.isinf(self.at) else Deadline.after(fraction * self.remaining())
+
     def expired(self) -> bool:
         return time.monotonic() >= self.at
 

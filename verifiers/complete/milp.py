@@ -86,7 +86,7 @@ class MILP(CompleteVerifier):
         import torch
 
         from verifiers.lp.chain import instances
-        from verifiers.lp.tighten import relax, share, tighten
+        from verifiers.lp.tighten import relax, tighten
 
         from .witness import WitnessFinder
 
@@ -99,10 +99,10 @@ class MILP(CompleteVerifier):
         if witness is not None:
             return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
         early = relax(image.layers, image.inputs, image.intervals)
-        first = self._search(image, early, finder, share(deadline, _EARLY_SHARE), _EARLY_NODES)
+        first = self._search(image, early, finder, deadline.share(_EARLY_SHARE), _EARLY_NODES)
         if first.verdict is not Verdict.UNKNOWN:
             return first
-        tight = tighten(image.layers, image.inputs, image.intervals, share(deadline, _TIGHTENING_SHARE))
+        tight = tighten(image.layers, image.inputs, image.intervals, deadline.share(_TIGHTENING_SHARE))
         last = self._search(image, tight, finder, deadline, math.inf)
         nodes = int(first.stats["nodes"]) + int(last.stats["nodes"])
         return replace(last, stats={**last.stats, "nodes": nodes})
@@ -112,7 +112,6 @@ class MILP(CompleteVerifier):
     ) -> Outcome:
         """A linear program per open class, then branch and bound of at most `most_nodes` nodes where that fails."""
         from verifiers.lp.margins import bound_margins
-        from verifiers.lp.tighten import share
 
         program, last = relaxed.program, image.layers[-1]
         stats = {"binaries": sum(len(columns.unstable) for columns in program.layers), "nodes": 0, "undecided": 0}
@@ -125,7 +124,7 @@ class MILP(CompleteVerifier):
             return Outcome(Verdict.FALSIFIED, witness=witness, stats={**stats, "decided_by": "attack"})
         finished = True
         for place, other in enumerate(left):
-            objective, part = program.margin(last, image.label, other), share(deadline, 1 / (len(left) - place))
+            objective, part = program.margin(last, image.label, other), deadline.share(1 / (len(left) - place))
             result = self._decide_class(relaxed, objective, finder, part, most_nodes)
             stats["nodes"] += result.nodes
             stats["undecided"] += result.undecided
@@ -142,16 +141,14 @@ class MILP(CompleteVerifier):
         self, relaxed: Relaxed, objective: Objective, finder: WitnessFinder, deadline: Deadline, most_nodes: float
     ) -> Search:
         """Our own search; if that was to go to the end and time ended it, a solver's search for a counterexample."""
-        from verifiers.lp.tighten import share
-
         from .big_m import search_big_m
         from .phase_search import search_phases
 
-        own = share(deadline, _OWN_SEARCH_SHARE)
+        own = deadline.share(_OWN_SEARCH_SHARE)
         result = search_phases(relaxed.program, relaxed.solver, objective, finder.at, own, most_nodes)
         if result.finished or most_nodes < math.inf or deadline.expired():
             return result
-        claim = search_big_m(relaxed.program, objective, self.solver, share(deadline, _SOLVER_SHARE))
+        claim = search_big_m(relaxed.program, objective, self.solver, deadline.share(_SOLVER_SHARE))
         if claim.point is None:
             return result
         return replace(result, witness=finder.at(claim.point[: relaxed.program.inputs.size]))

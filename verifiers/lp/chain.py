@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 
 from sokbench.core.deadline import OutOfTime
 from sokbench.core.errors import Unsupported
@@ -18,6 +19,8 @@ from .input_set import InputSet, input_set
 from .safe_bound import Vector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from sokbench.core.deadline import Deadline
@@ -82,3 +85,15 @@ def instances(
         Instance(layers, inputs, [(low[i], up[i]) for low, up in intervals], margins[i].numpy().copy(), int(labels[i]))
         for i, inputs in enumerate(sets)
     ]
+
+
+def improved(images: list[Instance], improve: Callable[[Instance, Deadline], bool], deadline: Deadline) -> Tensor:
+    """The margins (B, C) of `images` after `improve` has raised those of each one in place, in equal shares of time.
+
+    improve: returns False where its share cut the work short; then this raises `OutOfTime` with the margins proved.
+    """
+    finished = [improve(image, deadline.share(1 / (len(images) - i))) for i, image in enumerate(images)]
+    best = torch.tensor(np.stack([image.margins for image in images]))
+    if not all(finished):
+        raise OutOfTime(best, images_finished=sum(finished))
+    return best

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from sokbench.core.deadline import Deadline, OutOfTime
+from sokbench.core.deadline import Deadline
 from sokbench.core.method import BoundingVerifier, MethodInfo
 
 if TYPE_CHECKING:
@@ -65,25 +65,17 @@ class LPFull(BoundingVerifier):
         ball: Ball,
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
-        import torch
+        from .chain import improved, instances
 
-        from .chain import instances
-        from .tighten import share
-
-        images = instances(network, x, labels, ball, deadline)
-        finished = [_improve(image, share(deadline, 1 / (len(images) - i))) for i, image in enumerate(images)]
-        best = torch.tensor(np.stack([image.margins for image in images]))
-        if not all(finished):
-            raise OutOfTime(best, images_finished=sum(finished))
-        return best
+        return improved(instances(network, x, labels, ball, deadline), _improve, deadline)
 
 
 def _improve(image: Instance, deadline: Deadline) -> bool:
     """Raise the margins of `image` in place; False if the deadline cut the work short."""
     from .margins import bound_margins
-    from .tighten import share, tighten
+    from .tighten import tighten
 
-    tight = tighten(image.layers, image.inputs, image.intervals, share(deadline, _TIGHTENING_SHARE))
+    tight = tighten(image.layers, image.inputs, image.intervals, deadline.share(_TIGHTENING_SHARE))
     # the least margin first: it is the one that counts if time runs out
     others = [int(other) for other in np.argsort(image.margins) if other != image.label]
     bound_margins(tight.program, tight.solver, image.layers[-1], image.label, image.margins, others, deadline)

@@ -6,7 +6,6 @@ that the first of them proves stable does not need the second: no relaxation use
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,11 +61,6 @@ def relax(layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[I
     for layer, (lower, upper) in zip(layers[:-1], intervals, strict=True):
         program.add_layer(layer, lower, upper)
     return Relaxed(program, LinearSolver(program), finished=True)
-
-
-def share(deadline: Deadline, fraction: float) -> Deadline:
-    """The point on the clock at which `fraction` of what remains until `deadline` has passed."""
-    return deadline if math.isinf(deadline.at) else Deadline.after(fraction * deadline.remaining())
 
 
 def _tighten_layer(

@@ -25,9 +25,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from sokbench.core.deadline import Deadline, OutOfTime
+from sokbench.core.deadline import Deadline
 from sokbench.core.errors import Unsupported
 from sokbench.core.method import BoundingVerifier, MethodInfo
 
@@ -71,19 +69,11 @@ class SDPVerify(BoundingVerifier):
         ball: Ball,
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
-        import torch
-
-        from verifiers.lp.chain import instances
-        from verifiers.lp.tighten import share
+        from verifiers.lp.chain import improved, instances
 
         if ball.norm not in self.info.norms:
             raise Unsupported(f"sdp_verify takes l_inf balls, not {ball.norm}")
-        images = instances(network, x, labels, ball, deadline)
-        finished = [_improve(image, share(deadline, 1 / (len(images) - i))) for i, image in enumerate(images)]
-        best = torch.tensor(np.stack([image.margins for image in images]))
-        if not all(finished):
-            raise OutOfTime(best, images_finished=sum(finished))
-        return best
+        return improved(instances(network, x, labels, ball, deadline), _improve, deadline)
 
 
 def _improve(image: Instance, deadline: Deadline) -> bool:
