@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from verifiers.graph.arrangement import Permute, Reshape
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import Add, LinearOp, Permute, Reshape
+from verifiers.graph.ops import Add, LinearOp
 
 from .inputs import UNDERFLOW, Interval
 from .nonlinear import image

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline
+from verifiers.graph.arrangement import Permute, Reshape
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import LinearOp, Permute, Reshape, one_hot
+from verifiers.graph.ops import LinearOp, one_hot
 
 from .backward import Bounds, Rows, substitute
 from .inputs import InputSet, Interval, Owner

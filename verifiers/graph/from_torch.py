@@ -18,9 +18,11 @@ from torch.nn import Module
 from sokbench.core.errors import Unsupported
 
 from .build import Builder, Value, pair
+from .convolution import AvgPool2d, Conv2d
 from .elementwise import Relu
 from .graph import Graph
-from .ops import AvgPool2d, BatchNorm, Conv2d, Linear
+from .linear import Linear
+from .ops import BatchNorm
 
 _BATCH = 3  # of the example: shapes that mention it show which dimension the batch is
 

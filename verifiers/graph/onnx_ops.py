@@ -15,8 +15,10 @@ from torch import Tensor
 from sokbench.core.errors import Unsupported
 
 from .build import Builder, Operand, pair
+from .convolution import AvgPool2d, Conv2d
 from .elementwise import Relu
-from .ops import AvgPool2d, BatchNorm, Conv2d, Linear
+from .linear import Linear
+from .ops import BatchNorm
 
 Scope = dict[str, Operand]
 """What has a name so far: nodes of the graph being built, and constant tensors."""

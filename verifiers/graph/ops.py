@@ -137,11 +137,3 @@ def cast(op: Op, **to: Any) -> Op:
     """`op` with its tensors detached and moved: `cast(op, dtype=torch.float64, device="cpu")`."""
     return op.with_tensors(**{name: tensor.detach().to(**to) for name, tensor in op.tensors().items()})
 
-
-# until every import names the file
-from .arrangement import Permute as Permute  # noqa: E402
-from .arrangement import Reshape as Reshape  # noqa: E402
-from .convolution import AvgPool2d as AvgPool2d  # noqa: E402
-from .convolution import Conv2d as Conv2d  # noqa: E402
-from .linear import Linear as Linear  # noqa: E402
-from .linear import Scale as Scale  # noqa: E402

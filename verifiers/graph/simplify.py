@@ -14,8 +14,10 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from .convolution import Conv2d
 from .graph import Graph, Node
-from .ops import BatchNorm, Conv2d, Linear, Op, Scale, cast
+from .linear import Linear, Scale
+from .ops import BatchNorm, Op, cast
 
 _DIGITS = 200
 _EXACT = {"dtype": torch.float64, "device": "cpu"}

@@ -23,8 +23,11 @@ from torch import Tensor
 
 from sokbench.core.errors import Unsupported
 from verifiers.bounds.rounding import gamma
+from verifiers.graph.arrangement import Permute, Reshape
+from verifiers.graph.convolution import AvgPool2d, Conv2d
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import AvgPool2d, Conv2d, Linear, LinearOp, Permute, Reshape, Scale
+from verifiers.graph.linear import Linear, Scale
+from verifiers.graph.ops import LinearOp
 
 _SQUARINGS = 7  # p = 2^7: the bound exceeds sigma by at most a factor n^(1/512), 1.4 percent for n = 1024
 _LARGEST_GRAM = 2048  # rows of a dense matrix whose powers are formed; beyond, the Frobenius norm has to do

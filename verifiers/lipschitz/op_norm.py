@@ -28,7 +28,8 @@ from verifiers.bounds import margin_bounds
 from verifiers.bounds.rounding import gamma
 from verifiers.graph import Graph, graph_of
 from verifiers.graph.elementwise import Relu
-from verifiers.graph.ops import Add, Linear, LinearOp
+from verifiers.graph.linear import Linear
+from verifiers.graph.ops import Add, LinearOp
 
 from .norms import operator_norm
 

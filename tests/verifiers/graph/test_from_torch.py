@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from sokbench.core.errors import Unsupported
 from sokbench.core.network import Network
 from verifiers.graph import graph_of, trace
+from verifiers.graph.convolution import Conv2d
 from verifiers.graph.elementwise import Relu
-from verifiers.graph.ops import BatchNorm, Conv2d, Linear
+from verifiers.graph.linear import Linear
+from verifiers.graph.ops import BatchNorm
 from verifiers.graph.simplify import simplify
 
 
