@@ -116,8 +116,18 @@ class Sweep:
             offsets.append(None if offset is None else offset.expand(node.shape).reshape(-1))
         return offsets
 
+    def offset(self, index: int) -> Tensor | None:
+        """The constant term (n,) of node `index`, None where there is none."""
+        return self._offsets[index]
+
     def lower(self, start: Start, relus: Triangles, slopes: Relus, gammas: Relus, trace: Trace | None) -> Tensor:
         """Lower bounds (R,) of the functions of `start`; fills `trace` if given."""
+        return self._concretize(*self.pull(start, relus, slopes, gammas, trace), trace)
+
+    def pull(
+        self, start: Start, relus: Triangles, slopes: Relus, gammas: Relus, trace: Trace | None = None
+    ) -> tuple[Tensor | None, Tensor, Size]:
+        """(rows at the input (R, *shape) or None for zero, constants (R,), slack): what `lower` minimises."""
         graph, rounding = self.graph, self.rounding
         pending, constants, slack = {start.index: start.rows}, start.constants, start.slack
         for index in range(start.index, 0, -1):
@@ -151,7 +161,7 @@ class Sweep:
                     slack = slack + rounding.merged(rounding.norm(pending[source][None, None]), self._size(source))
                 else:
                     pending[source] = passed
-        return self._concretize(pending.get(0), constants, slack, trace)
+        return pending.get(0), constants, slack
 
     def _size(self, index: int) -> float:
         return self.sizes[index] if self.sizes else 0.0
@@ -207,17 +217,13 @@ class Sweep:
                 continue
             if isinstance(node.op, Relu):
                 if index in trace.slope:
-                    values[index] = torch.addcmul(
-                        trace.offset[index], values[node.inputs[0]], trace.slope[index]
-                    )
+                    values[index] = torch.addcmul(trace.offset[index], values[node.inputs[0]], trace.slope[index])
             else:
                 values[index] = node.op.forward(*(values[source] for source in node.inputs))
         return values
 
 
-def gradients(
-    sweep: Sweep, start: Start, trace: Trace, relus: Triangles, with_gammas: bool
-) -> tuple[Relus, Relus]:
+def gradients(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, with_gammas: bool) -> tuple[Relus, Relus]:
     """(d bound / d slopes, d bound / d gammas) at every ReLU that the rows passed."""
     values = sweep.values(start, trace)
     slopes: dict[int, Tensor] = {}

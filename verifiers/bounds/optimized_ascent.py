@@ -18,18 +18,23 @@ from .optimized import Relus, Start, Sweep, Trace, Triangles, gradients
 Done = Callable[[Tensor, Tensor], Tensor]
 """(bounds (P,), which rows (P,)) -> mask of the rows that need no more work."""
 
-_FIRST, _SECOND, _FLOOR = 0.9, 0.999, 1e-12
+# shorter memories than Adam's usual 0.9 and 0.999: with 20 steps they came four times as close to the optimum
+_FIRST, _SECOND, _FLOOR = 0.5, 0.99, 1e-12
 
 
 @dataclass(frozen=True)
 class Schedule:
     """iterations: passes, the first of which only evaluates; rate: first step of a slope; gamma_rate: of a multiplier,
-    relative to the mean size of the row's entries at its layer; decay: of both per iteration."""
+    relative to the mean size of the row's entries at its layer. Both shrink to a tenth by the last pass."""
 
     iterations: int = 20
-    rate: float = 0.25
+    rate: float = 0.5
     gamma_rate: float = 0.5
-    decay: float = 0.95
+
+    @property
+    def decay(self) -> float:
+        """Of the rates, per iteration."""
+        return 0.1 ** (1 / max(1, self.iterations - 1))
 
 
 @dataclass

@@ -89,9 +89,7 @@ def relaxed(graph: Graph, inputs: InputSet, rough_inputs: InputSet, bounds: list
     return Relaxed(graph, exact, Sweep(cast(graph, torch.float32), rough_inputs, Nearest()), named)
 
 
-def tighten(
-    relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: dict[int, Relus] | None = None
-) -> None:
+def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: dict[int, Relus] | None = None) -> None:
     """Raise the bounds of all unstable neurons, layer by layer, until the deadline."""
     for relu in relaxed.graph.relus:
         index = relaxed.graph.nodes[relu].inputs[0]
@@ -100,7 +98,7 @@ def tighten(
         lower, upper = (side.clone() for side in relaxed.bounds[relu])
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
         unstable = ((flat_lower < 0) & (flat_upper > 0)).nonzero().squeeze(1)
-        for entries in torch.split(unstable, max(1, relaxed.at_once() // 2)):
+        for entries in torch.split(unstable, max(1, relaxed.at_once() // 2)) if len(unstable) else ():
             if deadline.expired():
                 return
             count = len(entries)
@@ -151,5 +149,3 @@ def _sizes(graph: Graph, inputs: InputSet, bounds: dict[int, Interval]) -> tuple
 
 def _largest(lower: Tensor, upper: Tensor) -> float:
     return float(torch.maximum(lower.abs(), upper.abs()).max())
-
-

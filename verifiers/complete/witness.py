@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sokbench.core.evaluation import judge_witness
+from sokbench.core.evaluation import judge_witness, least_margin
 from verifiers.attacks.descent import attacked_margins, descend
 from verifiers.attacks.geometry import project
 
@@ -27,7 +27,8 @@ class WitnessFinder:
     """Judges suggested inputs of one problem. What it returns has the type of the problem's input, lies in the
     ball and the box in that type, and is misclassified by the network in float64."""
 
-    def __init__(self, problem: Problem, layers: list[AffineLayer]) -> None:
+    def __init__(self, problem: Problem, layers: list[AffineLayer] | None = None) -> None:
+        """layers: the network as a chain, for judging single points fast; None for any network."""
         self._problem = problem
         self._layers = layers
 
@@ -36,6 +37,17 @@ class WitnessFinder:
         if not np.isfinite(point).all() or not self._worth_judging(point):
             return None
         return self._judged(self._in_ball(point))
+
+    def among(self, points: Tensor) -> Tensor | None:
+        """A counterexample at one of `points` (P, *shape), judged in the network's own precision first."""
+        problem = self._problem
+        with torch.no_grad():
+            logits = problem.network(points.float())
+        margins = least_margin(logits, torch.full((len(points),), problem.label))
+        lowest = int(margins.argmin())
+        if not float(margins[lowest]) <= _NEAR * (1.0 + float(logits[lowest].abs().max())):
+            return None
+        return self._judged(self._in_ball(points[lowest].double().numpy().ravel()))
 
     def attack(self, deadline: Deadline) -> Tensor | None:
         """A counterexample found by a short descent towards every other class; None if none."""
@@ -72,6 +84,8 @@ class WitnessFinder:
 
     def _worth_judging(self, point: Vector) -> bool:
         """A cheap filter: whether the margin at `point` is so low that rounding could bring it below zero."""
+        if self._layers is None:
+            return True
         value = point
         for layer in self._layers[:-1]:
             value = np.maximum(layer.weight @ value + layer.bias, 0.0)

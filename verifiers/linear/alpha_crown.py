@@ -45,14 +45,12 @@ class AlphaCrown(BoundingVerifier):
         tighter_than=("crown", "ibp"),
     )
 
-    def __init__(self, iterations: int = 20, rate: float = 0.25, decay: float = 0.95) -> None:
-        """iterations: passes per bound, the first with CROWN's slopes; rate: first step of a slope; decay: of the
-        rate, per iteration."""
-        if iterations < 1 or not rate > 0 or not 0 < decay <= 1:
-            raise InvalidInput(
-                f"alpha_crown needs iterations >= 1, rate > 0 and 0 < decay <= 1, not {iterations}, {rate}, {decay}"
-            )
-        self.iterations, self.rate, self.decay = iterations, rate, decay
+    def __init__(self, iterations: int = 20, rate: float = 0.5) -> None:
+        """iterations: passes per bound, the first with CROWN's slopes; rate: first step of a slope, the last is a
+        tenth of it."""
+        if iterations < 1 or not rate > 0:
+            raise InvalidInput(f"alpha_crown needs iterations >= 1 and rate > 0, not {iterations} and {rate}")
+        self.iterations, self.rate = iterations, rate
 
     def prepare(self, network: Network) -> None:
         from verifiers.bounds import prepare
@@ -75,5 +73,5 @@ class AlphaCrown(BoundingVerifier):
 
         if ball.norm not in self.info.norms:
             raise Unsupported(f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
-        schedule = Schedule(self.iterations, self.rate, decay=self.decay)
+        schedule = Schedule(self.iterations, self.rate)
         return optimized_margins(graph_of(network), x, labels, ball, schedule, deadline)
