@@ -14,6 +14,8 @@ from sokbench.core.problem import Ball, check_inputs
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
+from .backward import Bounds
+from .forward import run_forward
 from .inputs import InputSet, Interval, input_set
 from .plans import Plan, plan_of
 from .propagation import margins, other_classes, run
@@ -54,10 +56,24 @@ def bounds(network: Network, x: Tensor, ball: Ball, method: str | Plan = "crown"
     """
     graph, plan = graph_of(network), plan_of(method)
     with torch.no_grad():
-        inputs = _inputs(graph, x, ball)
-        found, _ = run(graph, inputs, plan, Outward(), graph.magnitudes, Deadline(), everywhere=True)
+        found, _, _ = _run(graph, _inputs(graph, x, ball), plan, Deadline(), everywhere=True)
         pairs = zip(graph.nodes, map(_known, found.intervals), strict=True)
         return [NodeBounds(node.label, node.op.name, *interval) for node, interval in pairs]
+
+
+def _run(
+    graph: Graph,
+    inputs: InputSet,
+    plan: Plan,
+    deadline: Deadline,
+    labels: Tensor | None = None,
+    everywhere: bool = False,
+) -> tuple[Bounds, Tensor | None, bool]:
+    """(bounds, margins if `labels` are given to a plan that finds them on its way, whether all of it was done)."""
+    if plan.domain is not None:
+        return run_forward(graph, inputs, plan, deadline, labels, everywhere)
+    found, complete = run(graph, inputs, plan, Outward(), graph.magnitudes, deadline, everywhere)
+    return found, None, complete
 
 
 def _known(interval: Interval) -> Interval:
@@ -79,7 +95,7 @@ def preactivation_bounds(
     outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
     with torch.no_grad():
-        found, complete = run(graph, _inputs(graph, x, ball), plan_of(plan), Outward(), graph.magnitudes, deadline)
+        found, _, complete = _run(graph, _inputs(graph, x, ball), plan_of(plan), deadline)
         if not complete:
             raise OutOfTime
         return [_known(found.intervals[graph.nodes[index].inputs[0]]) for index in graph.relus]
@@ -104,10 +120,11 @@ def margin_bounds(
             raise InvalidInput(
                 f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}"
             )
-        known, complete = run(graph, inputs, chosen, Outward(), graph.magnitudes, deadline)
-        found = margins(known, labels, INTERVAL, chosen.chunk_bytes)
-        if chosen.relaxation is not None and complete:
-            found = torch.fmax(found, margins(known, labels, chosen.relaxation, chosen.chunk_bytes))
+        known, found, complete = _run(graph, inputs, chosen, deadline, labels if chosen.forward else None)
+        if found is None and chosen.relaxation is not None and complete:
+            found = margins(known, labels, chosen.relaxation, chosen.chunk_bytes)
+        by_intervals = margins(known, labels, INTERVAL, chosen.chunk_bytes)
+        found = by_intervals if found is None else torch.fmax(found, by_intervals)
         found = torch.where(found.isnan(), -torch.inf, found)
         full = found.new_full((len(labels), graph.num_classes), torch.inf)
         full = full.scatter(1, other_classes(labels, graph.num_classes), found)

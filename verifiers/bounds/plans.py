@@ -6,21 +6,26 @@ from dataclasses import dataclass
 
 from sokbench.core.errors import UnknownName
 
-from .relaxations import ADAPTIVE, ADAPTIVE_TIE_ZERO, PARALLEL, Relaxation
+from .forms import Domain, LinearBounds, Zonotope
+from .relaxations import ADAPTIVE, ADAPTIVE_TIE_ZERO, HYBRID, PARALLEL, ZERO, Relaxation
 
 
 @dataclass(frozen=True)
 class Plan:
     """How a batch is bounded.
 
-    relaxation:   of the activations, in every back-substitution; None for intervals only
-    intermediate: whether inputs of unstable activations are bounded by back-substitution (else by intervals)
+    relaxation:   of the activations; None for intervals only
+    intermediate: whether inputs of unstable activations are bounded by more than intervals
+    domain:       what carries these bounds forward; None for back-substitution
+    forward:      whether `domain` gives the margins too (else back-substitution does)
     chunk_bytes:  memory that the rows of one back-substitution may take
     Interval bounds are always computed, and the better of the two is kept on either side.
     """
 
     relaxation: Relaxation | None
     intermediate: bool
+    domain: type[Domain] | None = None
+    forward: bool = False
     chunk_bytes: int = 1 << 26
 
 
@@ -30,6 +35,13 @@ PLANS: dict[str, Plan] = {
     "crown": Plan(ADAPTIVE, intermediate=True),
     "deeppoly": Plan(ADAPTIVE_TIE_ZERO, intermediate=True),
     "fastlin": Plan(PARALLEL, intermediate=True),
+    "crown_zero": Plan(ZERO, intermediate=True),
+    "cnn_cert": Plan(ADAPTIVE, intermediate=True),
+    "hbox": Plan(HYBRID, intermediate=True),
+    "forward_lirpa": Plan(ADAPTIVE, intermediate=True, domain=LinearBounds, forward=True),
+    "forward_backward": Plan(ADAPTIVE, intermediate=True, domain=LinearBounds),
+    "deepz": Plan(PARALLEL, intermediate=True, domain=Zonotope, forward=True),
+    "ai2_zonotope": Plan(HYBRID, intermediate=True, domain=Zonotope, forward=True),
 }
 
 

@@ -79,9 +79,17 @@ def relu_interval(lower: Tensor, upper: Tensor) -> Lines:
     return Lines(zero, lower.clamp(min=0), zero, upper.clamp(min=0))
 
 
+def relu_hybrid(lower: Tensor, upper: Tensor) -> Lines:
+    """The constants 0 and u for unstable neurons, stable ones exact (hBox, hybrid zonotopes, Mirman et al. 2018)."""
+    active, unstable = lower >= 0, ~(lower >= 0) & ~(upper <= 0)
+    slope = active.to(lower.dtype)
+    return Lines(slope, torch.zeros_like(lower), slope, torch.where(unstable, upper, 0.0))
+
+
 ADAPTIVE = Relaxation("adaptive", relu_adaptive)
 ADAPTIVE_TIE_ZERO = Relaxation("adaptive, tie 0", relu_adaptive_tie_zero)
 ZERO = Relaxation("zero", relu_zero)
 ONE = Relaxation("one", relu_one)
 PARALLEL = Relaxation("parallel", relu_parallel, parallel=True)
+HYBRID = Relaxation("hybrid", relu_hybrid, parallel=True)
 INTERVAL = Relaxation("interval", relu_interval, flat=True)

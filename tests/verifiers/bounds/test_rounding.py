@@ -15,6 +15,7 @@ from sokbench.core.deadline import Deadline
 from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import dense, exact_logits, graph_for
 from verifiers.bounds import margin_bounds, preactivation_bounds
+from verifiers.bounds.forms import LinearBounds
 from verifiers.bounds.inputs import input_set
 from verifiers.bounds.plans import PLANS
 from verifiers.bounds.propagation import margins, run
@@ -185,7 +186,7 @@ def test_error_terms_are_small() -> None:
     """The price of rigour on an ordinary network: below 1e-10 of the bounds."""
     module = dense([20, 50, 50, 50, 5], seed=0)
     graph, x = graph_for(module, (20,)), torch.rand(4, 20, dtype=torch.float64)
-    for plan in PLANS:
+    for plan in (name for name, plan in PLANS.items() if plan.domain is not LinearBounds):  # zonotopes: as backwards
         ball = Ball("linf", 0.05)
         rigorous = margin_bounds(graph, x, torch.zeros(4, dtype=torch.long), ball, plan)[:, 1:]
         naive = naive_margins(graph, x, ball, plan)
