@@ -26,12 +26,16 @@ from sokbench.core.evaluation import logits64
 from .batches import Request, Stream, block_rows, drawn_ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from sokbench.core.network import Network
 
     from .noise import Noise
+
+    Observer = Callable[[Tensor, Tensor, Tensor], None]
 
 __all__ = ["Request", "Stream", "class_counts", "count_classes"]
 
@@ -61,13 +65,15 @@ def class_counts(network: Network, x: Tensor, noise: Noise, n: int, stream: Stre
     return counts
 
 
-def count_classes(network: Network, noise: Noise, requests: Sequence[Request]) -> NDArray[np.int64]:
+def count_classes(
+    network: Network, noise: Noise, requests: Sequence[Request], observer: Observer | None = None
+) -> NDArray[np.int64]:
     """Class counts (len(requests), num_classes), int64, of each request's samples.
 
     Requests of several images and stages share full batches, and give what each would give alone; counts of samples
     0 to m and m to n add up to those of 0 to n. Inputs have shape `network.input_shape`, on the device of the network.
-    Noise is added in the units of x and nothing is clipped. Raises `InvalidInput` for a wrong shape, or logits that are
-    not numbers.
+    Noise is added in the units of x and nothing is clipped. observer: sees every batch, in the order of the samples:
+    noisy inputs, logits and classes. Raises `InvalidInput` for a wrong shape, or logits that are not numbers.
     """
     for request in requests:
         if tuple(request.x.shape) != tuple(network.input_shape):
@@ -76,7 +82,7 @@ def count_classes(network: Network, noise: Noise, requests: Sequence[Request]) -
             )
     if not requests:
         return np.zeros((0, network.num_classes), dtype=np.int64)
-    tally = _Tally(network, len(requests))
+    tally = _Tally(network, len(requests), observer)
     with torch.no_grad():
         for batch in drawn_ahead(requests, noise, rows_per_batch(network, requests[0].x)):
             tally.add(batch.rows.to(requests[0].x.device), batch.owners)
@@ -90,8 +96,8 @@ class _Tally:
     Inputs that float32 cannot decide are put aside and evaluated together: on their own each would cost a float64 pass.
     """
 
-    def __init__(self, network: Network, requests: int) -> None:
-        self.network = network
+    def __init__(self, network: Network, requests: int, observer: Observer | None) -> None:
+        self.network, self.observer = network, observer
         self.counts = torch.zeros(requests * network.num_classes, dtype=torch.int64)
         self.close: list[tuple[Tensor, Tensor]] = []
 
@@ -100,12 +106,23 @@ class _Tally:
         logits = self.network(rows)
         best, classes = logits.topk(2, dim=1)
         decided = best[:, 0] - best[:, 1] > NEAR_TIE * logits.abs().max()  # False where a logit is NaN
+        if self.observer is not None:
+            self._observe(rows, logits, classes[:, 0], decided, owners)
+            return
         here = decided.cpu()
         self._count(owners[here], classes[:, 0].cpu()[here])
         if not bool(here.all()):
             self.close.append((rows[~decided], owners[~here]))
         if sum(len(left) for _, left in self.close) >= CLOSE_CALLS:
             self.decide_close_calls()
+
+    def _observe(self, rows: Tensor, logits: Tensor, classes: Tensor, decided: Tensor, owners: Tensor) -> None:
+        """Count and show a batch whole: its close calls are decided at once, so that samples stay in order."""
+        if not bool(decided.all()):
+            classes[~decided] = _classes64(self.network, rows[~decided]).to(classes.device)
+        self._count(owners, classes.cpu())
+        if self.observer is not None:
+            self.observer(rows, logits, classes)
 
     def decide_close_calls(self) -> None:
         """Count what `add` put aside. Raises `InvalidInput` where a logit is NaN."""

@@ -12,13 +12,16 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, final
 
 import msgspec
 
 from .core.errors import InvalidInput
 from .core.outcome import Termination
 from .rows import SCHEMA, Row, Run
+
+if TYPE_CHECKING:
+    from .parts import Part
 
 ROWS: Final = "rows.jsonl"
 RUN: Final = "run.json"
@@ -35,17 +38,20 @@ def warn(message: str) -> None:
 
 @final
 class Journal:
-    """The open journal of one run, for appending. Several processes may append to the same file."""
+    """The open journal of one run, for appending. Several processes may append to the same file.
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / ROWS
+    name: of the file; `sokbench.parts` keeps one beside that of the rows.
+    """
+
+    def __init__(self, folder: Path, name: str = ROWS) -> None:
+        self.path = folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise _unwritable(folder, error) from None
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Row | Part) -> None:
         """Write and sync one row. Raises `InvalidInput` if the disk is full; what was recorded before stays."""
         line = msgspec.json.encode(msgspec.structs.replace(row, schema=SCHEMA)) + b"\n"
         try:
@@ -128,13 +134,13 @@ def _one_field_per_line(run: Run) -> bytes:
     return b"{\n" + b",\n".join(lines) + b"\n}\n"
 
 
-def scan(results: Path, suite: str, kind: type[T], report: Report = warn) -> Iterator[T]:
+def scan(results: Path, suite: str, kind: type[T], report: Report = warn, name: str = ROWS) -> Iterator[T]:
     """Every recorded line of a suite, oldest first, decoded as `kind`: `Row`, or a struct with fewer of its fields,
     which is several times faster because the rest is skipped."""
     decode = msgspec.json.Decoder(kind).decode
-    for folder in runs(results, suite):
-        place = f"{suite}/{folder.name}/{ROWS}"
-        with (folder / ROWS).open("rb") as lines:
+    for path in sorted((results / suite).glob(f"*/{name}")):
+        place = f"{suite}/{path.parent.name}/{name}"
+        with path.open("rb") as lines:
             for position, line in enumerate(lines, start=1):
                 try:
                     row = decode(line)

@@ -23,7 +23,9 @@ def check_certificates(rows: Sequence[Row]) -> Iterator[Finding]:
     """Findings about the sample and certify rows of one network on one data set."""
     groups: dict[bytes, list[Row]] = defaultdict(list)
     for row in rows:
-        drawn = [row.index, row.noise, row.parameters.get("n0"), row.parameters.get("n"), row.seed, row.limit]
+        parameters = row.parameters
+        stopped = "stop" in parameters or "stopped" in parameters
+        drawn = [row.index, row.noise, parameters.get("n0"), parameters.get("n"), stopped, row.seed, row.limit]
         groups[msgspec.json.encode(drawn, order="deterministic")].append(row)
     for together in groups.values():
         counts = None
@@ -47,6 +49,8 @@ def _counts(sample: Row) -> NDArray[np.generic]:
 
 def _check_counts(sample: Row, counts: NDArray[np.generic]) -> Iterator[Finding]:
     wanted = [sample.parameters.get("n0"), sample.parameters.get("n")]
+    if counts.ndim == 2 and "stop" in sample.parameters:
+        wanted[1] = min(int(counts[1].sum()), int(sample.parameters["n"]))  # it may have seen enough before
     if counts.ndim != 2 or counts.sum(axis=1).tolist() != wanted or bool((counts < np.int64(0)).any()):
         yield finding("bad_counts", f"class counts of shape {counts.shape} do not add up to {wanted}", sample)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .. import journal, provenance
 from ..core.errors import InvalidInput, UnknownName
 from ..journal import Journal
+from ..parts import PARTS
 from ..rows import Row
 from .progress import Progress, Silent, TimeLeft
 from .recording import Stamp
@@ -70,13 +71,13 @@ def run(
     record = provenance.describe_run(name, plan.suite, plan.expansion, sys.argv if command is None else command)
     stamp = Stamp(name, plan.suite.name, shared=jobs > 1)
     interrupted = ""
-    with closing(Journal(folder)) as rows:
+    with closing(Journal(folder)) as rows, closing(Journal(folder, PARTS)) as parts:
         journal.write_run(folder, record)
         progress.started(name, plan.pending)
         counter = _Counter(plan, jobs, progress)
         try:
             if jobs == 1:
-                _run_here(plan, stamp, rows, counter)
+                _run_here(plan, stamp, rows, parts, counter)
             else:
                 run_spread(plan, stamp, rows, jobs, backend, counter.recorded)
         except KeyboardInterrupt:
@@ -102,12 +103,12 @@ class _Counter:
         self._progress.recorded(row, self._done, self._jobs, self._time_left.seconds())
 
 
-def _run_here(plan: Plan, stamp: Stamp, rows: Journal, counter: _Counter) -> None:
+def _run_here(plan: Plan, stamp: Stamp, rows: Journal, parts: Journal, counter: _Counter) -> None:
     def deliver(row: Row) -> None:
         rows.append(row)
         counter.recorded(row)
 
     with Zygote() as zygote:
-        session = Session(zygote, stamp, plan.counts, deliver)
+        session = Session(zygote, stamp, plan.sampled, deliver, plan.parts, parts.append)
         for group in plan.groups:
             session.run(group.batches)

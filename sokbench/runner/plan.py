@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from .. import journal
 from ..core.errors import UnknownName
+from ..parts import Part, read_parts
 from ..rows import Array
 from ..suites import Suite
 from ..suites.expand import Expansion, expand
 from ..suites.series import Batch, Series
 from .keys import Keys
+from .recording import Sampled
 from .selection import select
 
 
@@ -52,8 +55,8 @@ class Group:
 class Plan:
     """What a run will do.
 
-    groups: the pending jobs; statuses: every selected series of the suite; counts: recorded class counts, by the key
-    of their sample row, that pending certificates will be computed from
+    groups: the pending jobs; statuses: every selected series of the suite; sampled: recorded sampling passes, by the
+    key of their row, that pending certificates will be computed from; parts: pending passes that were begun
     """
 
     suite: Suite
@@ -61,7 +64,8 @@ class Plan:
     expansion: Expansion
     groups: tuple[Group, ...]
     statuses: tuple[Status, ...]
-    counts: Mapping[str, Array]
+    sampled: Mapping[str, Sampled]
+    parts: Mapping[str, Part]
 
     @property
     def done(self) -> int:
@@ -111,22 +115,31 @@ def plan(
     index = journal.read_index(results, suite.name, report)
     statuses, pending = [], []
     counted: set[str] = set()
+    begun: set[str] = set()
     for batch in batches:
         found = _compare(batch, index, again)
         statuses.append(found.status(batch.series))
         if found.pending:
             pending.append(batch.restricted(set(found.pending)))
         counted |= found.samples
-    counts = {}
+        if batch.series.task == "sample":
+            begun |= set(map(Keys(batch.series).of, found.pending))
+    sampled = {}
     if counted:
-        rows = journal.scan(results, suite.name, _Counts, lambda message: None)  # damage was reported above
-        counts = {row.key: row.counts for row in rows if row.key in counted and row.counts is not None}
-    return Plan(suite, results, expansion, tuple(_grouped(pending)), tuple(statuses), counts)
+        rows = journal.scan(results, suite.name, _SampleRow, lambda message: None)  # damage was reported above
+        sampled = {row.key: row.sampled() for row in rows if row.key in counted and row.counts is not None}
+    parts = read_parts(results, suite.name, begun)
+    return Plan(suite, results, expansion, tuple(_grouped(pending)), tuple(statuses), sampled, parts)
 
 
-class _Counts(msgspec.Struct):
+class _SampleRow(msgspec.Struct):
     key: str
     counts: Array | None = None
+    stats: dict[str, Any] = {}
+
+    def sampled(self) -> Sampled:
+        assert self.counts is not None
+        return Sampled(self.counts, self.stats.get("statistics", {}))
 
 
 @dataclass

@@ -26,7 +26,7 @@ class Started(msgspec.Struct, tag=True, frozen=True):
 class Fork(msgspec.Struct, tag=True, frozen=True):
     """Parent to zygote, with two file descriptors (the worker's pipe, its log): fork a worker.
 
-    dataset: whose test split the worker inherits; memory: bytes that it and its descendants may use
+    dataset: whose test split the worker inherits, "" for none; memory: bytes that it and its descendants may use
     modules: to import before, because an earlier worker needed them
     """
 
@@ -62,7 +62,8 @@ class Exited(msgspec.Struct, tag=True, frozen=True):
 class Open(msgspec.Struct, tag=True, frozen=True):
     """Parent to worker: load a network and prepare a method; or, for certificates, load a certifier alone.
 
-    task: of the jobs to come; network: where to load it from, or "" for none; method: slug, or "" for a sampling pass
+    task: of the jobs to come; network: where to load it from, or "" for none; method: slug, or "" for a sampling pass;
+    parameters: of the method, or of the sampling pass; stopped: certificates are of passes that may have ended early
     """
 
     task: str
@@ -74,6 +75,7 @@ class Open(msgspec.Struct, tag=True, frozen=True):
     seed: int
     dataset: str
     data_sha256: str
+    stopped: bool = False
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -85,7 +87,11 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
 
 
 class Ask(msgspec.Struct, tag=True, frozen=True):
-    """Parent to worker: one job."""
+    """Parent to worker: one job.
+
+    parameters: of the sampling pass; counts, moments: what a sampling pass has already, or a certificate is computed
+    from; statistics: what a finished pass found beside its counts
+    """
 
     number: int
     index: int
@@ -97,8 +103,11 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     high: float | None = None
     noise: dict[str, Any] | None = None
     alpha: float | None = None
-    samples: tuple[int, int] = (0, 0)
+    parameters: dict[str, Any] = {}
     counts: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    moments: tuple[float, ...] = ()
+    statistics: dict[str, float] = {}
+    spec: str = ""
 
 
 class Proved(msgspec.Struct, tag=True, frozen=True):
@@ -106,6 +115,15 @@ class Proved(msgspec.Struct, tag=True, frozen=True):
 
     number: int
     radius: float
+
+
+class Counted(msgspec.Struct, tag=True, frozen=True):
+    """Worker to parent, during a sampling pass: so far this was counted, in so many seconds."""
+
+    number: int
+    seconds: float
+    counts: tuple[tuple[int, ...], tuple[int, ...]]
+    moments: tuple[float, ...]
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -138,7 +156,7 @@ class Answer(msgspec.Struct, tag=True, frozen=True):
     left_running: bool = False
 
 
-Message = Hello | Started | Fork | Forked | Refused | Reap | Exited | Open | Ready | Ask | Proved | Answer
+Message = Hello | Started | Fork | Forked | Refused | Reap | Exited | Open | Ready | Ask | Proved | Counted | Answer
 
 _LENGTH = struct.Struct("<Q")
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

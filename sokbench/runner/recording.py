@@ -6,15 +6,24 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from ..parts import Part
 from ..rows import Array, Row, pack, unpack
 from ..suites.series import Series
-from .protocol import Answer
+from .protocol import Answer, Counted
 from .workers import Stopped
 
 Counts = tuple[tuple[int, ...], tuple[int, ...]]
 """Class counts of the selection and of the estimation."""
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    """What a finished sampling pass found: class counts, and statistics if any were asked for."""
+
+    counts: Array
+    statistics: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ def row_of(series: Series, index: int, label: int, key: str, stamp: Stamp, reply
         limit=series.limit,
         memory=series.memory,
         seed=series.seed,
+        spec=series.spec,
+        expected=series.expected,
         termination=reply.termination,
         seconds=round(reply.seconds, 6),
         prepare_seconds=round(reply.prepare_seconds, 6),
@@ -106,3 +117,15 @@ def counts_of(array: Array) -> Counts:
     """The class counts of a sample row."""
     selection, estimation = unpack(array).tolist()
     return tuple(selection), tuple(estimation)
+
+
+def part_of(key: str, version: str, counted: Counted, seconds: float) -> Part:
+    """What to note down of a sampling pass that is not finished; seconds: of earlier sittings."""
+    moments = pack(np.array(counted.moments)) if counted.moments else None
+    return Part(
+        key=key,
+        method_version=version,
+        counts=pack(np.array(counted.counts, dtype=np.int64)),
+        moments=moments,
+        seconds=round(seconds + counted.seconds, 3),
+    )

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from ..rows import Array, Row
+from ..parts import Part
+from ..rows import Row, unpack
 from ..suites.series import SAMPLING, Batch, Series
 from .keys import Keys
 from .protocol import Answer, Ask, Open, Ready
-from .recording import Counts, Reply, Stamp, counts_of, reply_of, row_of
+from .recording import Counts, Reply, Sampled, Stamp, counts_of, part_of, reply_of, row_of
 from .workers import Stopped, Worker, Zygote
 
 PREPARING = "while preparing: "
@@ -32,10 +33,17 @@ class Session:
     """One job at a time. Use `run` for each group; the worker is kept as long as the next job can use it."""
 
     def __init__(
-        self, zygote: Zygote, stamp: Stamp, counts: Mapping[str, Array], deliver: Callable[[Row], None]
+        self,
+        zygote: Zygote,
+        stamp: Stamp,
+        sampled: Mapping[str, Sampled],
+        deliver: Callable[[Row], None],
+        parts: Mapping[str, Part] | None = None,
+        keep: Callable[[Part], None] = lambda part: None,
     ) -> None:
-        self._zygote, self._stamp, self._deliver = zygote, stamp, deliver
-        self._counts: dict[str, Counts] = {key: counts_of(array) for key, array in counts.items()}
+        """sampled: recorded sampling passes by key; parts: those begun; keep: notes down how far one has come."""
+        self._zygote, self._stamp, self._deliver, self._keep = zygote, stamp, deliver, keep
+        self._sampled, self._parts = dict(sampled), parts or {}
         self._failed_samples: dict[str, str] = {}
         self._opened: _Opened | None = None
         self._number = 0
@@ -71,21 +79,37 @@ class Session:
             reply = reply_of(opened.failure, opened.worker.log_tail())
             reply.reason, reply.seconds = f"{PREPARING}{reply.reason}", 0.0
         else:
-            reply = reply_of(opened.worker.ask(ask), opened.worker.log_tail())
+            reply = self._answered(opened.worker, ask, series)
         reply.prepare_seconds = opened.prepare_seconds
+        return reply
+
+    def _answered(self, worker: Worker, ask: Ask, series: Series) -> Reply:
+        """A sampling pass tells how far it has come, and the seconds of its sittings add up."""
+        if series.task != "sample":
+            return reply_of(worker.ask(ask), worker.log_tail())
+        key = Keys(series).of(ask.index)
+        begun = self._parts.get(key)
+        before = 0.0 if begun is None else begun.seconds
+        answer = worker.ask(ask, lambda counted: self._keep(part_of(key, series.method_version, counted, before)))
+        reply = reply_of(answer, worker.log_tail())
+        reply.seconds += before
         return reply
 
     def _ask(self, series: Series, index: int, label: int) -> Ask | Reply:
         """The job's question; or, for a certificate without class counts, why there are none."""
         self._number += 1
-        parameters = series.parameters
-        samples = (parameters["n0"], parameters["n"]) if series.task == "sample" else (0, 0)
         counts: Counts = ((), ())
+        moments: tuple[float, ...] = ()
+        statistics: dict[str, float] = {}
+        begun = self._parts.get(Keys(series).of(index)) if series.task == "sample" else None
+        if begun is not None and begun.method_version == series.method_version:
+            counts = counts_of(begun.counts)
+            moments = () if begun.moments is None else tuple(unpack(begun.moments).tolist())
         if series.counts is not None:
             key = Keys(series.counts).of(index)
-            if key not in self._counts:
+            if key not in self._sampled:
                 return Reply(self._failed_samples.get(key, "crashed"), "no class counts: the sampling pass gave none")
-            counts = self._counts[key]
+            counts, statistics = counts_of(self._sampled[key].counts), self._sampled[key].statistics
         return Ask(
             self._number,
             index,
@@ -97,8 +121,11 @@ class Session:
             high=series.high,
             noise=series.noise,
             alpha=series.alpha,
-            samples=samples,
+            spec=series.spec_source,
+            parameters=series.parameters,
             counts=counts,
+            moments=moments,
+            statistics=statistics,
         )
 
     def _ready(self, series: Series) -> _Opened:
@@ -108,7 +135,7 @@ class Session:
             if same and (self._opened.worker.alive or self._opened.failure is not None):
                 return self._opened
             self._close()
-        worker = Worker(self._zygote, series.dataset, series.memory)
+        worker = Worker(self._zygote, opening.dataset, series.memory)
         self._opened = _Opened(opening, worker, 0.0, None)
         reply = worker.open(opening, series.prepare_limit)
         self._opened.prepare_seconds = reply.seconds
@@ -123,14 +150,14 @@ class Session:
 
     def _keep_counts(self, key: str, reply: Reply) -> None:
         if "counts" in reply.fields:
-            self._counts[key] = counts_of(reply.fields["counts"])
+            self._sampled[key] = Sampled(reply.fields["counts"], reply.stats.get("statistics", {}))
         else:
             self._failed_samples[key] = reply.termination
 
 
 def _opening(series: Series) -> Open:
-    certify = series.task == "certify"
-    drawn = ("n0", "n") if certify else ()
+    certify, images = series.task == "certify", series.task != "property"
+    drawn = ("n0", "n", "stopped") if certify else ()
     return Open(
         task=series.task,
         network="" if certify else series.model_source,
@@ -139,6 +166,7 @@ def _opening(series: Series) -> Open:
         method_source=series.method_source,
         parameters={name: value for name, value in series.parameters.items() if name not in drawn},
         seed=series.seed,
-        dataset=series.dataset,
-        data_sha256=series.data_sha256,
+        dataset=series.dataset if images else "",
+        data_sha256=series.data_sha256 if images else "",
+        stopped="stopped" in series.parameters and certify,
     )

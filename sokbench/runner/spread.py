@@ -18,10 +18,11 @@ import msgspec
 from .. import journal
 from ..core.errors import InvalidInput
 from ..journal import Journal
-from ..rows import Array, Row
+from ..parts import PARTS, Part
+from ..rows import Row
 from ..suites.series import Batch
 from .keys import Keys
-from .recording import Stamp
+from .recording import Sampled, Stamp
 from .session import Session
 from .workers import Zygote
 
@@ -72,7 +73,8 @@ class Chunk(msgspec.Struct, frozen=True):
     """Jobs for one joblib worker. folder: of the run, where the worker appends if it sees the same disk."""
 
     batches: tuple[Batch, ...]
-    counts: dict[str, Array]
+    sampled: dict[str, Sampled]
+    parts: dict[str, Part]
     stamp: Stamp
     folder: str
 
@@ -89,7 +91,7 @@ def _chunks(plan: Plan, stamp: Stamp, folder: Path, jobs: int) -> Iterator[Chunk
     target = max(1, -(-plan.pending // (jobs * _CHUNKS_PER_WORKER)))
     for group in plan.groups:
         for batches in _pieces(group, max(1, round(group.jobs / target))):
-            yield Chunk(batches, _counts_for(batches, plan), stamp, str(folder.resolve()))
+            yield Chunk(batches, _sampled_for(batches, plan), _parts_for(batches, plan), stamp, str(folder.resolve()))
 
 
 def _pieces(group: Group, count: int) -> Iterator[tuple[Batch, ...]]:
@@ -102,12 +104,17 @@ def _pieces(group: Group, count: int) -> Iterator[tuple[Batch, ...]]:
             yield tuple(batch for batch in batches if batch.indices)
 
 
-def _counts_for(batches: tuple[Batch, ...], plan: Plan) -> dict[str, Array]:
+def _parts_for(batches: tuple[Batch, ...], plan: Plan) -> dict[str, Part]:
+    keys = (Keys(batch.series).of(i) for batch in batches if batch.series.task == "sample" for i in batch.indices)
+    return {key: plan.parts[key] for key in keys if key in plan.parts}
+
+
+def _sampled_for(batches: tuple[Batch, ...], plan: Plan) -> dict[str, Sampled]:
     found = {}
     for batch in batches:
         if batch.series.counts is not None:
             keys = map(Keys(batch.series.counts).of, batch.indices)
-            found.update({key: plan.counts[key] for key in keys if key in plan.counts})
+            found.update({key: plan.sampled[key] for key in keys if key in plan.sampled})
     return found
 
 
@@ -116,7 +123,7 @@ def run_chunk(chunk: Chunk) -> Done:
     folder = Path(chunk.folder)
     shared_disk = (folder / journal.RUN).is_file()
     rows: list[Row] = []
-    own = Journal(folder) if shared_disk else None
+    own, parts = (Journal(folder, name) if shared_disk else None for name in (journal.ROWS, PARTS))
     try:
 
         def deliver(row: Row) -> None:
@@ -124,10 +131,15 @@ def run_chunk(chunk: Chunk) -> Done:
                 own.append(row)
             rows.append(row)
 
-        Session(_ZYGOTES.mine(), chunk.stamp, chunk.counts, deliver).run(chunk.batches)
+        def keep(part: Part) -> None:
+            if parts is not None:
+                parts.append(part)
+
+        Session(_ZYGOTES.mine(), chunk.stamp, chunk.sampled, deliver, chunk.parts, keep).run(chunk.batches)
     finally:
-        if own is not None:
-            own.close()
+        for opened in (own, parts):
+            if opened is not None:
+                opened.close()
     return Done(rows, own is not None)
 
 

@@ -18,9 +18,11 @@ from ..core.evaluation import logits64
 from ..core.method import Attack, Method
 from ..core.problem import Ball, Problem, parse_norm
 from ..core.radius import search_radius
-from ..core.registry import catalog, component, instance, load_file
+from ..core.registry import catalog, certifier, component, instance, load_file
+from ..core.vnnlib import read_property
+from ..decision import decide
 from ..networks import load_network
-from .protocol import Answer, Ask, Open, Values
+from .protocol import Answer, Ask, Counted, Open, Proved, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,17 +33,19 @@ if TYPE_CHECKING:
     from ..data.split import Split
 
 Task = Callable[[Ask], Answer]
-Report = Callable[[int, float], None]
+Report = Callable[[Proved | Counted], None]
 
 
-def open_task(opening: Open, split: Split, report: Report) -> Task:
-    """Load what the jobs need. Raises whatever loading raises. report: called with each radius that is proved."""
+def open_task(opening: Open, split: Split | None, report: Report) -> Task:
+    """Load what the jobs need. Raises whatever loading raises. report: called with what is known on the way."""
+    if split is None:
+        return _property(cast(Method, _build(opening)), opening.network, opening.seed)
     if opening.task == "certify":
-        return _certify(cast("Certifier", _build(opening)))
+        return _certify(cast("Certifier", _build(opening)), opening.stopped)
     network = load_network(opening.network, opening.input_shape)
     _warm_up(network, split)
     if opening.task == "sample":
-        return _sample(network, split, opening.seed)
+        return _sample(network, split, opening, report)
     method = cast(Method, _build(opening))
     method.prepare(network)
     if opening.task == "radius":
@@ -77,6 +81,20 @@ def _verify(method: Method, network: Network, split: Split, seed: int) -> Task:
     return answer
 
 
+def _property(method: Method, source: str, seed: int) -> Task:
+    network = load_network(source)
+
+    def answer(ask: Ask) -> Answer:
+        started = time.monotonic()
+        _seed(seed, ask.index, "property")
+        asked = read_property(Path(ask.spec))
+        left = max(0.0, ask.limit - (time.monotonic() - started))
+        outcome = decide(method, network, asked, left, Path(source))
+        return _from_outcome(ask, outcome, time.monotonic() - started)
+
+    return answer
+
+
 def _radius(method: Method, network: Network, split: Split, seed: int, report: Report) -> Task:
     def answer(ask: Ask) -> Answer:
         started = time.monotonic()
@@ -93,7 +111,7 @@ def _radius(method: Method, network: Network, split: Split, seed: int, report: R
             ask.limit,
             ask.low,
             ask.high,
-            report=lambda radius: report(ask.number, radius),
+            report=lambda radius: report(Proved(ask.number, radius)),
         )
         return Answer(
             ask.number,
@@ -106,28 +124,55 @@ def _radius(method: Method, network: Network, split: Split, seed: int, report: R
     return answer
 
 
-def _sample(network: Network, split: Split, seed: int) -> Task:
-    sampling, noises = component("randomized_smoothing.sampling"), component("randomized_smoothing.noise")
+def _sample(network: Network, split: Split, opening: Open, report: Report) -> Task:
+    passes, noises = component("randomized_smoothing.sampling_pass"), component("randomized_smoothing.noise")
+    wanted = opening.parameters
 
     def answer(ask: Ask) -> Answer:
         started = time.monotonic()
-        noise, x = noises.from_spec(ask.noise), _input(split, ask.index)
-        counts = []
-        for stage, n in zip(("selection", "estimation"), ask.samples, strict=True):
-            stream = sampling.Stream(seed, ask.index, stage)
-            counts.append(tuple(sampling.class_counts(network, x, noise, n, stream).tolist()))
-        return Answer(ask.number, time.monotonic() - started, counts=(counts[0], counts[1]))
+        noise = noises.from_spec(ask.noise)
+        image = passes.Image(network, _input(split, ask.index), noise, opening.seed, ask.index)
+        earlier = np.array(ask.counts, dtype=np.int64) if ask.counts[0] else None
+        sampling = passes.SamplingPass(
+            image,
+            wanted["n0"],
+            wanted["n"],
+            _stopping(wanted, noise) if "stop" in wanted else None,
+            wanted.get("statistics", False),
+            earlier,
+            ask.moments,
+        )
+
+        def so_far(number: int) -> Counted:
+            selection, estimation = sampling.counts.tolist()
+            moments = () if sampling.moments is None else tuple(sampling.moments.values.tolist())
+            return Counted(number, time.monotonic() - started, (tuple(selection), tuple(estimation)), moments)
+
+        sampling.run(lambda _: report(so_far(ask.number)))
+        stats = {} if sampling.moments is None else {"statistics": sampling.moments.summary()}
+        return Answer(ask.number, time.monotonic() - started, counts=so_far(ask.number).counts, stats=stats)
 
     return answer
 
 
-def _certify(certifier: Certifier) -> Task:
-    noises = component("randomized_smoothing.noise")
+def _stopping(wanted: dict[str, Any], noise: Any) -> Any:
+    """The rule that ends a pass, from what the suite asks of which certifiers."""
+    targets = [(certifier(one["method"], **one["parameters"]), one["radii"]) for one in wanted["stop"]]
+    return component("randomized_smoothing.stopping").stopping(targets, noise, wanted["n"], wanted["alpha"])
+
+
+def _certify(certifier: Certifier, stopped: bool) -> Task:
+    noises, stopping = component("randomized_smoothing.noise"), component("randomized_smoothing.stopping")
+    uses_statistics = "statistics" in inspect.signature(certifier.certify).parameters
 
     def answer(ask: Ask) -> Answer:
         started = time.monotonic()
         selection, estimation = (np.array(counts, dtype=np.int64) for counts in ask.counts)
-        found = certifier.certify(selection, estimation, noises.from_spec(ask.noise), cast(float, ask.alpha))
+        alpha = cast(float, ask.alpha)
+        if stopped:
+            alpha = stopping.level_of(int(estimation.sum()), ask.parameters["n"], alpha)
+        extra = {"statistics": ask.statistics} if uses_statistics else {}
+        found = certifier.certify(selection, estimation, noises.from_spec(ask.noise), alpha, **extra)
         return Answer(
             ask.number,
             time.monotonic() - started,

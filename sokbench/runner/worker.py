@@ -22,7 +22,7 @@ import msgspec
 
 from ..core.errors import InvalidInput, Unsupported
 from .processes import adopt_orphans, die_with_parent, fence_memory, has_children
-from .protocol import Answer, Ask, Closed, Open, Pipe, Proved, Ready
+from .protocol import Answer, Ask, Closed, Counted, Open, Pipe, Proved, Ready
 
 if TYPE_CHECKING:
     from ..data.split import Split
@@ -32,7 +32,7 @@ _ALLOCATION = ("can't allocate memory", "not enough memory", "out of memory", "f
 """How torch and its libraries word a failed allocation, which they raise as a plain RuntimeError."""
 
 
-def live(channel: int, log: int, split: Split, memory: int) -> None:
+def live(channel: int, log: int, split: Split | None, memory: int) -> None:
     """The whole life of a worker. channel: the pipe's descriptor; log: where to print; memory: limit in bytes."""
     os.setsid()
     adopt_orphans()
@@ -60,7 +60,7 @@ def _redirect(log: int) -> None:
 
 @final
 class _Worker:
-    def __init__(self, pipe: Pipe, split: Split) -> None:
+    def __init__(self, pipe: Pipe, split: Split | None) -> None:
         self._pipe, self._split = pipe, split
         self._pid = os.getpid()
         self._modules = set(sys.modules)
@@ -90,9 +90,9 @@ class _Worker:
         from .tasks import open_task
 
         torch.set_num_threads(1)
-        if self._split.sha256 != opening.data_sha256:
+        if self._split is not None and self._split.sha256 != opening.data_sha256:
             raise InvalidInput(f"the data set {opening.dataset} changed while the suite was running")
-        return open_task(opening, self._split, self._report_proved)
+        return open_task(opening, self._split, self._reply)
 
     def _answer(self, task: Task, ask: Ask) -> Answer:
         started = time.monotonic()
@@ -103,10 +103,7 @@ class _Worker:
         self._flush()
         return answer
 
-    def _report_proved(self, number: int, radius: float) -> None:
-        self._reply(Proved(number, radius))
-
-    def _reply(self, message: Answer | Ready | Proved) -> None:
+    def _reply(self, message: Answer | Ready | Proved | Counted) -> None:
         if os.getpid() != self._pid:
             os._exit(0)  # a child that a method forked and let return; the worker itself will answer
         if isinstance(message, Answer) and has_children():

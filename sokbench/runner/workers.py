@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Final, final
 
@@ -26,6 +27,7 @@ from .protocol import (
     Answer,
     Ask,
     Closed,
+    Counted,
     Exited,
     Fork,
     Forked,
@@ -190,10 +192,13 @@ class Worker:
             self._zygote.remember(reply.modules)
         return reply
 
-    def ask(self, ask: Ask) -> Answer | Stopped:
-        """Put one job. After `Stopped`, and after an answer that left processes running, the worker is ended."""
+    def ask(self, ask: Ask, counted: Callable[[Counted], None] = lambda part: None) -> Answer | Stopped:
+        """Put one job. After `Stopped`, and after an answer that left processes running, the worker is ended.
+
+        counted: called with what a sampling pass says it has counted, as it says so.
+        """
         os.ftruncate(self._log.fileno(), 0)
-        reply = self._exchange(ask, ask.limit, ask.number)
+        reply = self._exchange(ask, ask.limit, ask.number, counted)
         if isinstance(reply, Ready):
             raise InvalidInput("the worker opened twice")
         return reply
@@ -220,18 +225,26 @@ class Worker:
         self.end()
         self._log.close()
 
-    def _exchange(self, message: Open | Ask, limit: float, number: int) -> Ready | Answer | Stopped:
+    def _exchange(
+        self,
+        message: Open | Ask,
+        limit: float,
+        number: int,
+        counted: Callable[[Counted], None] = lambda part: None,
+    ) -> Ready | Answer | Stopped:
         started = time.monotonic()
         try:
             self._pipe.send(message)
-            reply = self._wait(started, limit, number)
+            reply = self._wait(started, limit, number, counted)
         except Closed:
             reply = Stopped("crashed", self._cause_of_death(), time.monotonic() - started)
         if isinstance(reply, Stopped) or (isinstance(reply, Answer) and (reply.left_running or reply.number < 0)):
             self.end()
         return reply
 
-    def _wait(self, started: float, limit: float, number: int) -> Ready | Answer | Stopped:
+    def _wait(
+        self, started: float, limit: float, number: int, counted: Callable[[Counted], None]
+    ) -> Ready | Answer | Stopped:
         fence, look, proved = started + limit + GRACE, started + FIRST_LOOK, None
         while True:
             events = {fd for fd, _ in self._poll.poll(max(0.0, min(look, fence) - time.monotonic()) * 1000)}
@@ -239,6 +252,8 @@ class Worker:
                 reply = self._receive(fence)
                 if isinstance(reply, Proved) and reply.number == number:
                     proved = reply.radius
+                elif isinstance(reply, Counted) and reply.number == number:
+                    counted(reply)
                 elif isinstance(reply, Ready):
                     return reply
                 elif isinstance(reply, Answer) and reply.number == number and reply.seconds <= limit + GRACE:

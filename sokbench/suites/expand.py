@@ -19,8 +19,9 @@ from ..core.registry import component
 from ..data.subset import select
 from ..networks import network_sha256
 from . import Suite
+from .instances import property_batch, read_instances
 from .methods import Chosen, choose, resolve, sampling_version
-from .schema import Block, CertifyBlock, Limits, MethodName, Model, SuiteFile, number, size
+from .schema import Block, CertifyBlock, Limits, MethodName, Model, PropertyBlock, SuiteFile, number, size
 from .series import SAMPLING, Batch, Series
 
 _DEFAULT_WALL, _DEFAULT_MEMORY, _DEFAULT_PREPARE = 60.0, "8 GiB", 300.0
@@ -42,7 +43,9 @@ def expand(suite: Suite) -> Expansion:
     expander = _Expander(suite)
     blocks = list(_blocks(suite.file))
     if not blocks:
-        raise InvalidInput(f"{suite.path.name}: no [[verify]], [[radius]] or [[certify]] block, so nothing to run")
+        raise InvalidInput(
+            f"{suite.path.name}: no [[verify]], [[radius]], [[certify]] or [[property]] block, so nothing to run"
+        )
     batches: dict[bytes, Batch] = {}
     for task, place, block in blocks:
         try:
@@ -53,13 +56,15 @@ def expand(suite: Suite) -> Expansion:
     return Expansion(tuple(batches.values()), expander.datasets, expander.models, expander.indices)
 
 
-def _blocks(file: SuiteFile) -> Iterator[tuple[str, str, Block | CertifyBlock]]:
+def _blocks(file: SuiteFile) -> Iterator[tuple[str, str, Block | CertifyBlock | PropertyBlock]]:
     for position, block in enumerate(file.verify):
         yield "verify", f"verify[{position}]", block
     for position, block in enumerate(file.radius):
         yield "radius", f"radius[{position}]", block
     for position, smoothing in enumerate(file.certify):
         yield "certify", f"certify[{position}]", smoothing
+    for position, properties in enumerate(file.property):
+        yield "property", f"property[{position}]", properties
 
 
 def _merge(batches: dict[bytes, Batch], new: Batch) -> None:
@@ -82,7 +87,10 @@ class _Expander:
     indices: dict[str, list[int]] = field(default_factory=dict)
     _labels: dict[str, list[int]] = field(default_factory=dict)
 
-    def batches(self, task: str, block: Block | CertifyBlock) -> Iterator[Batch]:
+    def batches(self, task: str, block: Block | CertifyBlock | PropertyBlock) -> Iterator[Batch]:
+        if isinstance(block, PropertyBlock):
+            yield from self._properties(block)
+            return
         dataset, indices, labels = self._inputs(block)
         for model in self._models_of(block):
             common = self._common(block, dataset, model)
@@ -97,6 +105,8 @@ class _Expander:
 
     def _inputs(self, block: Block | CertifyBlock) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         name = block.dataset or self.suite.file.dataset
+        if not name:
+            raise InvalidInput('no data set; give dataset = "mnist5k" for the suite or the block')
         rule = block.subset or self.suite.file.subset
         if name not in self.datasets:
             split = data.load(name).test
@@ -153,13 +163,17 @@ class _Expander:
             raise InvalidInput(
                 f"n0 and n must be at least 1 and alpha in (0, 1), not {block.n0}, {block.n}, {block.alpha}"
             )
-        samples = {"n0": block.n0, "n": block.n}
+        samples: dict[str, Any] = {"n0": block.n0, "n": block.n}
+        stop, deciding = self._stop(block)
+        extra: dict[str, Any] = {"stop": stop, "alpha": block.alpha} if stop else {}
+        if block.statistics:
+            extra["statistics"] = True
         sample = Series(
             task="sample",
             method=SAMPLING,
             method_source="",
-            method_version=sampling_version(),
-            parameters=samples,
+            method_version=sampling_version(deciding),
+            parameters={**samples, **extra},
             norm="",
             noise=noise,
             **common,
@@ -168,9 +182,39 @@ class _Expander:
         for written in block.certifiers:
             certifier = choose(written, ("certifier",), self.suite.base)
             named = _named(certifier)
-            named["parameters"] = {**certifier.parameters, **samples}
+            named["parameters"] = {**certifier.parameters, **samples, **({"stopped": True} if stop else {})}
             norm = certifier.entry.info.norms[0]
             yield Series(task="certify", norm=norm, noise=noise, alpha=block.alpha, counts=sample, **named, **common)
+
+    def _stop(self, block: CertifyBlock) -> tuple[list[dict[str, Any]], list[Chosen]]:
+        """What a sampling pass is told about when to stop, and the certifiers that it asks."""
+        told, deciding = [], []
+        for written in block.stop:
+            rest = dict(written)
+            radii = [number(radius) for radius in rest.pop("radii", ())]
+            certifier = choose(rest, ("certifier",), self.suite.base)
+            if not radii or certifier.source or certifier.entry.info.deterministic:
+                raise InvalidInput(
+                    "stop wants certifiers of this project that work on samples, each with radii = [...], not "
+                    f"{written}"
+                )
+            told.append({"method": certifier.slug, "parameters": certifier.parameters, "radii": sorted(set(radii))})
+            deciding.append(certifier)
+        return told, deciding
+
+    def _properties(self, block: PropertyBlock) -> Iterator[Batch]:
+        """A batch per method and instance, instances of one network next to each other."""
+        file = self.suite.file
+        given = next((wall for wall in (block.limits.wall, file.limits.wall) if wall is not None), math.inf)
+        _, memory, prepare = _limits(block.limits, file.limits)
+        seed = file.seed if block.seed is None else block.seed
+        instances = read_instances(block.instances, block.expected, self.suite.base)
+        for instance in instances:
+            self.models.setdefault(instance.network, instance.network_sha256)
+            self.indices.setdefault(f"{instance.category} instances", []).append(instance.index)
+        for method in self._methods(block.methods):
+            for instance in sorted(instances, key=lambda each: (each.category, each.network, each.index)):
+                yield property_batch(instance, method, min(instance.seconds, given), prepare, memory, seed)
 
     def _methods(self, written: tuple[MethodName, ...]) -> list[Chosen]:
         if not written:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,8 +90,17 @@ def _constructor_names(node: ast.ClassDef) -> list[str]:
     return [ast.unparse(item.target) for item in fields if "ClassVar" not in ast.unparse(item.annotation)]
 
 
+def sampling_version(stopping: Sequence[Chosen] = ()) -> str:
+    """The version of the code that draws the noise and counts the classes; stopping: certifiers whose radii say when
+    that is enough."""
+    if not stopping:
+        return _version_of("sampling_pass")
+    versions = " ".join([_version_of("sampling_pass"), _version_of("stopping"), *(one.version for one in stopping)])
+    return hashlib.sha256(versions.encode()).hexdigest()[:16]
+
+
 @cache
-def sampling_version() -> str:
-    """The version of the code that draws the noise and counts the classes."""
+def _version_of(module: str) -> str:
     info = MethodInfo(SAMPLING, "sampling pass", "certifier", "randomized smoothing", (), "", "")
-    return fingerprint(Entry(info, "randomized_smoothing.sampling", "", ROOT / "randomized_smoothing/sampling.py"))
+    path = ROOT / "randomized_smoothing" / f"{module}.py"
+    return fingerprint(Entry(info, f"randomized_smoothing.{module}", "", path))

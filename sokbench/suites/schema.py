@@ -65,6 +65,10 @@ class CertifyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     noise: specification such as {kind = "gaussian", sigma = 0.5}; a model may name its own
     n0, n: samples for selecting the class and for estimating its probability; alpha: 1 - confidence
+    stop: certifiers with radii, such as [{method = "neyman_pearson", radii = [0.25, 0.5]}]: sampling ends, before n, as
+        soon as it is decided whether each certifies each of its radii, at the same alpha; radii in between are then
+        less precise. Without it all n samples are drawn
+    statistics: whether moments of the noise and soft outputs are summed up on the way, for certifiers that use them
     """
 
     certifiers: tuple[MethodName, ...]
@@ -72,9 +76,26 @@ class CertifyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     n0: int = 100
     n: int = 10_000
     alpha: float = 0.001
+    stop: tuple[dict[str, Any], ...] = ()
+    statistics: bool = False
     models: tuple[str | Model, ...] | None = None
     dataset: str | None = None
     subset: str | None = None
+    limits: Limits = Limits()
+    seed: int | None = None
+
+
+class PropertyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A [[property]] block: methods on the instances of VNN-COMP categories.
+
+    instances: files with lines "network.onnx,property.vnnlib,seconds", paths relative to the file; .gz is welcome
+    expected: a CSV file with known answers, columns net_path, spec_path, verdict and basis; none by default
+    limits.wall: seconds at most; an instance that asks for less gets less. Without it, what each instance asks for
+    """
+
+    instances: tuple[str, ...]
+    methods: tuple[MethodName, ...]
+    expected: str | None = None
     limits: Limits = Limits()
     seed: int | None = None
 
@@ -85,7 +106,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str
     title: str
     description: str = ""
-    dataset: str
+    dataset: str = ""
     subset: str = "all"
     models: tuple[str | Model, ...] = ()
     norm: str = "linf"
@@ -97,6 +118,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     verify: tuple[Block, ...] = ()
     radius: tuple[Block, ...] = ()
     certify: tuple[CertifyBlock, ...] = ()
+    property: tuple[PropertyBlock, ...] = ()
 
 
 def number(value: Number) -> float:

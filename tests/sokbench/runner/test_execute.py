@@ -92,7 +92,7 @@ def test_one_sampling_pass_for_all_certificates(workshop: Workshop):
     other = workshop.suite(CERTIFY + "alpha = 0.01\n")
     plan = workshop.plan(other)
     assert [batch.series.task for group in plan.groups for batch in group.batches] == ["certify"]
-    assert len(plan.counts) == 3
+    assert len(plan.sampled) == 3
     workshop.run(other)
     newer = [row for row in workshop.rows(other) if row.alpha == 0.01]
     assert len(newer) == 3
@@ -180,7 +180,7 @@ def test_rows_come_back_from_machines_without_the_folder(shared_workshop: Worksh
     plan = shared_workshop.plan(shared_workshop.suite('[[verify]]\nmethods = ["clean"]\n'))
     monkeypatch.setattr(spread._ZYGOTES, "mine", lambda: shared_workshop.zygote)
     stamp, folder = Stamp("r", "tiny", True), shared_workshop.results / "tiny" / "r"
-    chunk = spread.Chunk(plan.groups[0].batches, {}, stamp, str(folder))
+    chunk = spread.Chunk(plan.groups[0].batches, {}, {}, stamp, str(folder))
     done = spread.run_chunk(chunk)
     assert (len(done.rows), done.recorded, folder.exists()) == (3, False, False)
     folder.mkdir(parents=True)
