@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.deadline import Deadline
 from .core.errors import Unsupported
-from .core.fingerprint import fingerprint
-from .core.method import MethodInfo
 from .core.outcome import Outcome, Termination, Verdict
 from .core.property import float32_inside
-from .core.registry import ROOT, Entry, component
+from .core.registry import component
 from .core.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from .core.method import Method
     from .core.network import Network
     from .core.property import Property
-
-_REDUCTION = "verifiers.graph.reduction"
 
 ANSWERS = {Verdict.VERIFIED: "holds", Verdict.FALSIFIED: "violated"}
 
@@ -52,7 +47,7 @@ def decide(
     """
     started, deadline = time.monotonic(), Deadline.after(limit)
     try:
-        problems = component(_REDUCTION).reduce_property(network, asked)
+        problems = component("verifiers.graph.reduction").reduce_property(network, asked)
     except Unsupported as reason:
         problems, outcomes = [], [_unknown(Termination.UNSUPPORTED, reason=str(reason))]
     else:
@@ -104,11 +99,3 @@ def _together(outcomes: Sequence[Outcome]) -> Outcome:
     stopped = next((outcome for outcome in open_ones if outcome.termination is not Termination.OK), open_ones[0])
     reason = {"reason": stopped.stats["reason"]} if "reason" in stopped.stats else {}
     return Outcome(Verdict.UNKNOWN, margin, termination=stopped.termination, stats={**stats, **reason})
-
-
-@cache
-def decision_version() -> str:
-    """The version of the code between a method and a property; part of the version of every answer to one."""
-    info = MethodInfo("decision", "", "verifier", "", (), "", "")
-    paths = (Path(__file__), ROOT.joinpath(*_REDUCTION.split(".")).with_suffix(".py"))
-    return "-".join(fingerprint(Entry(info, "", "", path))[:8] for path in paths)

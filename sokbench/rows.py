@@ -20,7 +20,7 @@ SCHEMA = 1
 """Raised when a field changes its meaning; rows of a newer schema are refused with a message, never misread.
 Written by `sokbench.journal` on every row; the default of `Row.schema` stays 1, because defaults are not written."""
 
-Task = Literal["verify", "radius", "sample", "certify"]
+Task = Literal["verify", "radius", "sample", "certify", "property"]
 
 
 class Array(msgspec.Struct, frozen=True):
@@ -52,7 +52,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job and its answer.
 
     key:            hash of everything that can change the answer, the method's code aside (see `runner.keys`)
-    task:           verify (one radius), radius (bisection), sample (class counts of a noise), certify (from counts)
+    task:           verify (one radius), radius (bisection), sample (class counts of a noise), certify (from counts),
+                    property (an instance of VNN-COMP: a network file and a VNN-LIB file)
     index, label:   of the input in the data set's test split; `data_sha256` is of that split's pixels
     method_version: fingerprint of the method's code; differs from today's -> the row is stale
     norm, radius, low, high: the ball (radius is None for radius and certify tasks)
@@ -62,6 +63,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds:        wall time of the instance; prepare_seconds: of loading the network and preparing the method
     witness:        float32 input that is misclassified inside the ball
     counts:         of a sample row: int64 (2, classes), selection and estimation
+    spec:           of a property row: the VNN-LIB file; `data_sha256` is of it, `dataset` its category, `index` its
+                    place in instances.csv; expected: what is known of the answer, such as "holds tools_agree"
     log:            the last lines the method printed
     shared:         other jobs ran on the machine at the same time (times are then no benchmark)
     """
@@ -100,6 +103,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prepare_seconds: float = 0.0
     witness: Array | None = None
     counts: Array | None = None
+    spec: str = ""
+    expected: str = ""
     stats: dict[str, Any] = {}
     log: str = ""
     shared: bool = False

@@ -1,4 +1,4 @@
-"""`sokbench verify MODEL`: one input, one method, now."""
+"""`sokbench verify MODEL`: one input, one method, now. `sokbench verify NETWORK SPEC`: a property in VNN-LIB."""
 
 from __future__ import annotations
 
@@ -8,31 +8,53 @@ from typing import Any
 import click
 import msgspec
 
+from ..core.errors import InvalidInput
 from ..rows import Row
-from .options import data_options, examples, json_option, parameters_option, parse_parameters, print_json
+from .options import examples, json_option, parameters_option, parse_parameters, print_json
+from .verify_property import default_method, verify_property
 
 
 @click.command("verify")
 @click.argument("model")
-@data_options
-@click.option("--method", required=True, help="A verifier or attack (sokbench list), or a .py file with one.")
+@click.argument("spec", required=False, type=click.Path(path_type=Path))
+@click.option("--data", help="A data set (sokbench list --kind dataset).")
+@click.option("--index", type=click.IntRange(min=0), help="Of the input in the test split.")
+@click.option("--seed", default=0, show_default=True, help="Of whatever the method draws.")
+@click.option("--method", help="A verifier or attack (sokbench list), or a .py file with one.")
 @click.option("--radius", help="Of the ball, a number or a fraction such as 8/255; without it the radius is searched.")
 @click.option("--norm", default="linf", show_default=True, type=click.Choice(["linf", "l2", "l1", "l0"]))
 @click.option("--no-box", is_flag=True, help="Do not cut the ball with the box [0, 1].")
 @click.option("--limit", default=60.0, show_default=True, help="Seconds.")
 @click.option("--memory", default="8 GiB", show_default=True, help="Of the whole process tree.")
+@click.option("--result", type=click.Path(path_type=Path), help="With SPEC: write the answer as VNN-COMP wants it.")
 @parameters_option
 @json_option
 @examples(
+    "sokbench verify net.onnx property.vnnlib --limit 60",
+    "sokbench verify net.onnx.gz property.vnnlib.gz --method crown --json",
     "sokbench verify mnist5k/cnn_a/cadv --data mnist5k --index 0 --method crown --radius 0.1",
     "sokbench verify model.onnx --data cifar10 --index 7 --method pgd --radius 2/255 --set restarts=5",
     "sokbench verify mnist5k/fcnn_a/adv --data mnist5k --index 3 --method crown --norm l2 --json",
 )
-def command(model: str, method: str, radius: str | None, as_json: bool, **options: Any) -> int:
+def command(
+    model: str, spec: Path | None, method: str | None, radius: str | None, as_json: bool, result: Path | None,
+    **options: Any,
+) -> int:  # fmt: skip
     """Verify one input of MODEL: a zoo name, an .onnx file, or package.module:name of a torch module.
+
+    With SPEC, a .vnnlib file: does the property hold for the network? The answer is holds, violated (with a witness,
+    judged in float64 and by onnxruntime), timeout or unknown.
 
     Exit code 0 if the method answered, 1 if it crashed or ran out of time or memory.
     """
+    if spec is not None:
+        named = {"method": method or default_method(), **parse_parameters(options["parameters"])}
+        return verify_property(
+            Path(model), spec, named, options["limit"], options["memory"], options["seed"], as_json, result
+        )
+    for name, value in (("--method", method), ("--data", options["data"]), ("--index", options["index"])):
+        if value is None:
+            raise InvalidInput(f"{name} is missing: give an input by --data and --index, or a .vnnlib file")
     from ..runner.single import answer
     from ..suites.schema import Block, Limits, SuiteFile
 

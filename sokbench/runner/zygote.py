@@ -45,7 +45,7 @@ class Server:
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        self._splits: dict[str, Split] = {}
+        self._splits: dict[str, Split | None] = {"": None}
         self._codes: dict[int, int] = {}
 
     def run(self) -> None:
@@ -110,14 +110,14 @@ class Server:
         os.close(channel)
         os.close(log)
 
-    def _split(self, dataset: str) -> Split:
+    def _split(self, dataset: str) -> Split | None:
         from .. import data
 
         if dataset not in self._splits:
             self._splits[dataset] = data.load(dataset).test
         return self._splits[dataset]
 
-    def _become_worker(self, channel: int, log: int, split: Split, memory: int) -> NoReturn:
+    def _become_worker(self, channel: int, log: int, split: Split | None, memory: int) -> NoReturn:
         """The life of a worker, in the forked child. It never returns into the server's code."""
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

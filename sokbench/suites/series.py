@@ -21,6 +21,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     method_source: the Python file of a method from outside the project, or ""
     prepare_limit: seconds for loading the network and preparing the method
     skip_after:    timeouts in a row after which the rest is skipped, or None
+    spec, spec_source, expected: of a property series, see `Row`; spec_source: `spec` with its path resolved
     counts:        of a certify series: the sample series its class counts come from
     """
 
@@ -47,6 +48,9 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     skip_after: int | None = None
     counts: Series | None = None
+    spec: str = ""
+    spec_source: str = ""
+    expected: str = ""
 
 
 class Batch(msgspec.Struct, frozen=True):

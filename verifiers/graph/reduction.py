@@ -26,11 +26,13 @@ from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.network import Network
 from sokbench.core.problem import Ball, Problem
 
+from .arrangement import Reshape
 from .elementwise import Relu
 from .from_torch import trace
 from .graph import Graph, Node
+from .linear import Linear, Scale
 from .module import GraphModule
-from .ops import Add, Linear, Reshape, Scale
+from .ops import Add
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

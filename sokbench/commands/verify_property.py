@@ -1,0 +1,82 @@
+"""`sokbench verify NETWORK SPEC`: does a property in VNN-LIB hold? As VNN-COMP asks, and answered in its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.errors import InvalidInput
+from ..core.registry import catalog
+from ..decision import answer_of
+from .options import print_json
+
+if TYPE_CHECKING:
+    from ..rows import Row
+    from ..suites.schema import MethodName
+
+_PREFERRED = ("beta_crown", "milp")
+_RESULT_WORDS = {"holds": "unsat", "violated": "sat"}
+_EXIT_CODES = {"ok": 0, "timeout": 0, "unsupported": 3}
+
+
+def default_method() -> str:
+    """The most general complete verifier there is."""
+    return next(slug for slug in _PREFERRED if slug in catalog("verifier"))
+
+
+def verify_property(
+    network: Path, spec: Path, method: MethodName, limit: float, memory: str, seed: int, as_json: bool,
+    result: Path | None,
+) -> int:  # fmt: skip
+    """Ask, and print the answer; `result` is where to write it as the tools of VNN-COMP do.
+
+    Returns 0 if the method ran (whatever it found, unknown and timeout included), 3 if the question is outside what it
+    can do, and 1 if it crashed or ran out of memory. Raises `InvalidInput` and `Unsupported` for files that cannot
+    be read.
+    """
+    from ..core.vnnlib import read_property
+    from ..runner.single import answer_property
+
+    if not network.name.endswith((".onnx", ".onnx.gz")):
+        raise InvalidInput(f"{network}: a VNN-LIB property is asked of a network in an .onnx file")
+    read_property(spec)  # a broken one is reported before a worker starts
+    row = answer_property(network, spec, method, limit, memory, seed, Path.cwd())
+    answer = answer_of(row.verdict, row.termination)
+    witness = _witness(row)
+    if result is not None:
+        result.write_text(f"{_RESULT_WORDS.get(answer, answer)}\n{witness}", encoding="utf-8")
+    reason = str(row.stats.get("reason", ""))
+    if as_json:
+        stats = {name: value for name, value in row.stats.items() if name != "outputs"}
+        print_json(
+            {
+                "answer": answer,
+                "witness": witness or None,
+                "seconds": row.seconds,
+                "margin": row.margin,
+                "stats": {**stats, "termination": row.termination, "prepare_seconds": row.prepare_seconds},
+            }
+        )
+    else:
+        click.echo(answer)
+        click.echo(witness, nl=False)
+        margin = "" if row.margin is None else f", margin {row.margin:.6g}"
+        click.echo(f"{row.method}: {row.seconds:.3f} s, preparation {row.prepare_seconds:.2f} s{margin}", err=True)
+    if row.termination not in _EXIT_CODES or row.termination == "unsupported":
+        click.echo(f"{row.termination}: {reason or 'no reason given'}", err=True)
+    return _EXIT_CODES.get(row.termination, 1)
+
+
+def _witness(row: Row) -> str:
+    """The counterexample of a row in VNN-LIB's form; empty if there is none."""
+    if row.witness is None:
+        return ""
+    import numpy as np
+
+    from ..core.vnnlib_text import write_counterexample
+    from ..rows import unpack
+
+    outputs: Any = np.asarray(row.stats.get("outputs", ()), dtype=np.float64)
+    return write_counterexample(unpack(row.witness).astype(np.float64).reshape(-1), outputs)
