@@ -77,9 +77,9 @@ def reduce_property(network: Network, asked: Property) -> list[Reduced]:
 
 
 def _problems(network: Network, graph: Graph, index: int, case: Case) -> Iterator[Reduced]:
-    centre = case.lower / 2 + case.upper / 2
-    spread = np.maximum(case.upper - centre, centre - case.lower)
-    spread = np.where(case.lower == case.upper, 0.0, np.nextafter(spread, np.inf))
+    point = case.lower == case.upper
+    centre = np.where(point, case.lower, case.lower / 2 + case.upper / 2)
+    spread = np.where(point, 0.0, np.nextafter(np.maximum(case.upper - centre, centre - case.lower), np.inf))
     shape = graph.input_shape
     box = Scale(torch.tensor(spread).reshape(shape), torch.tensor(centre).reshape(shape))
     by_rows: dict[int, list[Conjunction]] = defaultdict(list)

@@ -48,7 +48,7 @@ def test_the_ball_covers_the_box_in_real_arithmetic(sides: list[tuple[float, flo
     for low, high, centre, radius in zip(lower, upper, reduced.centre.tolist(), reduced.radius.tolist(), strict=True):
         assert Fraction(centre) - Fraction(radius) <= Fraction(low)
         assert Fraction(centre) + Fraction(radius) >= Fraction(high)
-        assert radius <= (high - low) / 2 * (1 + 1e-9) + abs(centre) * 1e-15
+        assert radius <= (high - low) / 2 * (1 + 1e-9) + abs(centre) * 1e-15 + 1e-300
     assert reduced.problem.ball.radius == 1.0
     corner = reduced.original(torch.ones(len(sides)))
     assert np.array_equal(corner, upper)
