@@ -16,7 +16,7 @@ from verifiers.graph.elementwise import Abs, Clamp, Elementwise, LeakyRelu
 
 from .inputs import Interval
 from .piecewise import clamp_lines, kinked_interval, kinked_lines
-from .relaxations import Lines
+from .relaxations import ADAPTIVE, Lines, Relaxation
 from .shapes import Curve, curve_of
 from .tangents import tangent_lines
 
@@ -36,21 +36,19 @@ def curve_interval(op: Elementwise, lower: Tensor, upper: Tensor) -> Interval:
     return Interval(*(torch.where(known, side.clamp(*curve.range), torch.nan) for side in (low, high)))
 
 
-def curve_lines(op: Elementwise, lower: Tensor, upper: Tensor) -> Lines:
+def curve_lines(op: Elementwise, lower: Tensor, upper: Tensor, relaxation: Relaxation = ADAPTIVE) -> Lines:
     """Lines below and above `op` on [lower, upper], of any one shape. Raises `Unsupported` for one not known.
 
+    relaxation: leaky ReLU and absolute value take their slopes from those of ReLU; the others look at `parallel` alone.
     Where a line cannot be had in floating point (an interval so wide that its products overflow), it is flat.
     """
     if isinstance(op, Clamp):
-        lines = clamp_lines(op.low, op.high, lower, upper)
+        lines = clamp_lines(op.low, op.high, lower, upper, relaxation.parallel)
     elif isinstance(op, (LeakyRelu, Abs)):
-        lines = kinked_lines(_left_slope(op), lower, upper)
+        lines = kinked_lines(_left_slope(op), lower, upper, relaxation)
     else:
-        lines = tangent_lines(_curve(op), lower, upper)
-    low, high = curve_interval(op, lower, upper)
-    below = _or_flat(lines.lower_slope, lines.lower_offset, lower, upper, low)
-    slope, offset = _or_flat(-lines.upper_slope, -lines.upper_offset, lower, upper, -high)
-    return Lines(*below, -slope, -offset)
+        lines = tangent_lines(_curve(op), lower, upper, relaxation.parallel)
+    return _flat_where_better(lines, lower, upper, curve_interval(op, lower, upper), relaxation.parallel)
 
 
 def settled(op: Elementwise, lower: Tensor, upper: Tensor) -> Tensor:
@@ -75,9 +73,21 @@ def _left_slope(op: LeakyRelu | Abs) -> float:
     return op.slope if isinstance(op, LeakyRelu) else -1.0
 
 
-def _or_flat(slope: Tensor, offset: Tensor, lower: Tensor, upper: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """The line below, or the constant `bound` where that is nowhere less; NaN where neither is finite."""
-    better = torch.maximum(slope * lower + offset, slope * upper + offset) >= bound
-    usable = better & slope.isfinite() & offset.isfinite()
-    flat = torch.where(bound.isfinite(), bound, torch.nan)
-    return torch.where(usable, slope, 0.0 * flat), torch.where(usable, offset, flat)
+def _flat_where_better(lines: Lines, lower: Tensor, upper: Tensor, image: Interval, parallel: bool) -> Lines:
+    """The constants `image` instead of a line that is not finite or nowhere better; NaN where nothing is finite.
+
+    parallel: both sides are replaced if one is.
+    """
+    below, low, above, high = lines
+    use_low = torch.maximum(below * lower + low, below * upper + low) >= image.lower
+    use_high = torch.minimum(above * lower + high, above * upper + high) <= image.upper
+    use_low, use_high = use_low & (below + low).isfinite(), use_high & (above + high).isfinite()
+    if parallel:
+        use_low = use_high = use_low & use_high
+    least, most = (torch.where(bound.isfinite(), bound, torch.nan) for bound in image)
+    return Lines(
+        torch.where(use_low, below, 0.0 * least),
+        torch.where(use_low, low, least),
+        torch.where(use_high, above, 0.0 * most),
+        torch.where(use_high, high, most),
+    )

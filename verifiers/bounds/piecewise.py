@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .inputs import Interval
-from .relaxations import Lines
+from .relaxations import Lines, Relaxation
 
 
 def kinked_interval(left: float, lower: Tensor, upper: Tensor) -> Interval:
@@ -24,25 +24,28 @@ def kinked_interval(left: float, lower: Tensor, upper: Tensor) -> Interval:
     return Interval(*(end + sign * (limits.eps * end.abs() + limits.tiny) for end, sign in ((low, -1), (high, 1))))
 
 
-def kinked_lines(left: float, lower: Tensor, upper: Tensor) -> Lines:
-    """f(x) = left x for x < 0 and x for x >= 0: the chord on one side, on the other the line through the origin that
-    leaves the smaller area (as the adaptive lower line of ReLU)."""
-    kinked = functools.partial(_kinked, left)
+def kinked_lines(left: float, lower: Tensor, upper: Tensor, relaxation: Relaxation) -> Lines:
+    """f(x) = left x for x < 0 and x for x >= 0, which is left x + (1 - left) ReLU(x), with the slopes that follow from
+    those of `relaxation`."""
     affine = (lower >= 0) | (upper <= 0)
-    on_right = torch.where(affine, lower >= 0, upper >= -lower)
-    steep = torch.where(on_right, 1.0, torch.full_like(lower, left))
-    chord = torch.where(affine, steep, _secant(kinked, lower, upper))
-    below, above = (steep, chord) if left <= 1 else (chord, steep)
-    return _through(kinked, (lower, upper, torch.zeros_like(lower)), affine, below, above)
+    relu = relaxation.relu(lower, upper)
+    exact = torch.where(lower >= 0, 1.0, torch.full_like(lower, left))
+    below, above = (
+        torch.where(affine, exact, left + (1 - left) * slope) for slope in (relu.lower_slope, relu.upper_slope)
+    )
+    if left > 1:
+        below, above = above, below
+    return _through(functools.partial(_kinked, left), (lower, upper, torch.zeros_like(lower)), affine, below, above)
 
 
 def _kinked(left: float, x: Tensor) -> Tensor:
     return torch.where(x < 0, left * x, x)
 
 
-def clamp_lines(low: float, high: float, lower: Tensor, upper: Tensor) -> Lines:
+def clamp_lines(low: float, high: float, lower: Tensor, upper: Tensor, parallel: bool = False) -> Lines:
     """f(x) = min(max(x, low), high). From below: the chord if f has no convex kink inside, else of the lines through
     (low, low), one flat and one through (u, f(u)), the one that leaves the smaller area; from above the mirror image.
+    parallel: both with the slope of the chord.
     """
 
     def clamp(x: Tensor) -> Tensor:
@@ -56,6 +59,8 @@ def clamp_lines(low: float, high: float, lower: Tensor, upper: Tensor) -> Lines:
     below = torch.where((lower >= low) | outside, whole, torch.where(middle >= low, rising, 0.0))
     rising = torch.where(lower >= low, 1.0, _secant(clamp, lower, last))
     above = torch.where((upper <= high) | outside, whole, torch.where(middle <= high, rising, 0.0))
+    if parallel:
+        below = above = whole
     return _through(clamp, (lower, upper, first, last), inside | outside, below, above)
 
 

@@ -47,15 +47,22 @@ class _Side:
         return self.sign * self.curve.slope(x)
 
 
-def tangent_lines(curve: Curve, lower: Tensor, upper: Tensor) -> Lines:
-    """Lines below and above `curve` on [lower, upper], of any one shape; NaN or infinite where the ends are."""
+def tangent_lines(curve: Curve, lower: Tensor, upper: Tensor, parallel: bool = False) -> Lines:
+    """Lines below and above `curve` on [lower, upper], of any one shape; NaN or infinite where the ends are.
+
+    parallel: both with one slope, as close as they come with it: that of the chord where one of them is the chord,
+    else the smaller one of theirs (on sigmoid networks much better than the smaller slope of the two ends).
+    """
     shape = lower.shape
     lower, upper = lower.flatten(), upper.flatten()
-    low_slope, low_offset = _below(_side(curve, 1.0, lower, upper, (curve.convex,)))
-    high_slope, high_offset = _below(_side(curve, -1.0, lower, upper, curve.concave))
-    return Lines(
-        *(part.reshape(shape) for part in (low_slope, low_offset - curve.sag_at(upper), -high_slope, -high_offset))
-    )
+    sides = _side(curve, 1.0, lower, upper, (curve.convex,)), _side(curve, -1.0, lower, upper, curve.concave)
+    below, above = (_below(side) for side in sides)
+    if parallel:
+        slope = torch.where(above.chord, -above.slope, torch.minimum(below.slope, -above.slope))
+        slope = torch.where(below.chord, below.slope, slope)
+        below, above = _of_slope(sides[0], slope), _of_slope(sides[1], -slope)
+    low, high = (_offset(side, line) for side, line in zip(sides, (below, above), strict=True))
+    return Lines(*(part.reshape(shape) for part in (below.slope, low - curve.sag_at(upper), -above.slope, -high)))
 
 
 def _side(curve: Curve, sign: float, lower: Tensor, upper: Tensor, parts: tuple[tuple[float, float], ...]) -> _Side:
@@ -74,8 +81,19 @@ def _side(curve: Curve, sign: float, lower: Tensor, upper: Tensor, parts: tuple[
     )  # fmt: skip
 
 
-def _below(side: _Side) -> tuple[Tensor, Tensor]:
-    """(slope, offset) of a line below g."""
+@dataclass(frozen=True)
+class _Line:
+    """A line below g by its slope. touch, elsewhere: where it comes closest to g on the convex parts; chord: whether
+    it is the chord."""
+
+    slope: Tensor
+    touch: Tensor
+    elsewhere: Tensor
+    chord: Tensor
+
+
+def _below(side: _Side) -> _Line:
+    """The line below g of least area."""
     lower, upper, start, stop = side.lower, side.upper, side.start, side.stop
     curved = start <= stop
     left, right = curved & (lower < start), curved & (upper > stop)
@@ -89,8 +107,17 @@ def _below(side: _Side) -> tuple[Tensor, Tensor]:
     slope = torch.where(kink_left & ~chord & (touch <= start), _secant(side, lower, start), slope)
     slope = torch.where(kink_right & ~chord & (touch >= stop), _secant(side, stop, upper), slope)
     with torch.no_grad():
-        touch = torch.where(chord & curved, _level(side, chord & curved, slope), touch)
-    return slope, _offset(side, curved, slope, touch)
+        touch = torch.where(chord & curved, _level(side, chord & curved, slope, start, stop), touch)
+        elsewhere = torch.where(side.other_start <= lower, lower, upper)  # away from there g rises above the line
+    return _Line(slope, touch, elsewhere, chord)
+
+
+def _of_slope(side: _Side, slope: Tensor) -> _Line:
+    """The highest line below g of this slope."""
+    parts = ((side.start, side.stop), (side.other_start, side.other_stop))
+    with torch.no_grad():
+        touch, elsewhere = (_level(side, start <= stop, slope, start, stop) for start, stop in parts)
+    return _Line(slope, touch, elsewhere, torch.zeros_like(slope, dtype=torch.bool))
 
 
 def _secant(side: _Side, left: Tensor, right: Tensor) -> Tensor:
@@ -121,12 +148,12 @@ def _touch(side: _Side, needed: Tensor, end: Tensor, outer: Tensor, inner: Tenso
     return t, none, kink
 
 
-def _level(side: _Side, needed: Tensor, slope: Tensor) -> Tensor:
-    """t in [start, stop] with g'(t) = slope, or the end that is nearest to it."""
-    t = side.start.clone()
+def _level(side: _Side, needed: Tensor, slope: Tensor, start: Tensor, stop: Tensor) -> Tensor:
+    """t in the convex part [start, stop] with g'(t) = slope, or the end that is nearest to it."""
+    t = start.clone()
     if bool(needed.any()):
         wanted = slope[needed]
-        t[needed] = _bisect(lambda at: side.slope(at) <= wanted, t[needed], side.stop[needed])
+        t[needed] = _bisect(lambda at: side.slope(at) <= wanted, start[needed], stop[needed])
     return t
 
 
@@ -143,16 +170,14 @@ def _bisect(holds: Callable[[Tensor], Tensor], first: Tensor, last: Tensor) -> T
     return torch.minimum(torch.maximum(near.sinh(), torch.minimum(first, last)), torch.maximum(first, last))
 
 
-def _offset(side: _Side, curved: Tensor, slope: Tensor, touch: Tensor) -> Tensor:
+def _offset(side: _Side, line: _Line) -> Tensor:
     """The largest c that is known to keep slope x + c below g."""
-    lower, upper = side.lower, side.upper
-    offset = torch.minimum(_at(side, slope, lower), _at(side, slope, upper))
-    offset = torch.minimum(offset, _over(side, slope, touch, curved, side.start, side.stop))
-    elsewhere = side.other_start <= side.other_stop
-    if bool(elsewhere.any()):  # left of the part that is touched g falls away from the line at once, as it does right
-        at = torch.where(side.other_start <= lower, lower, upper)
-        offset = torch.minimum(offset, _over(side, slope, at, elsewhere, side.other_start, side.other_stop))
-    mixed = (lower < side.start) | (upper > side.stop)
+    offset = torch.minimum(_at(side, line.slope, side.lower), _at(side, line.slope, side.upper))
+    parts = ((line.touch, side.start, side.stop), (line.elsewhere, side.other_start, side.other_stop))
+    for t, start, stop in parts:
+        if bool((start <= stop).any()):
+            offset = torch.minimum(offset, _over(side, line.slope, t, start, stop))
+    mixed = (side.lower < side.start) | (side.upper > side.stop)
     return offset - mixed.to(offset.dtype) * side.curve.bend_error
 
 
@@ -163,8 +188,9 @@ def _at(side: _Side, slope: Tensor, x: Tensor) -> Tensor:
     return value - product - (side.curve.value_error(x, value) + 4 * eps * (value.abs() + product.abs()))
 
 
-def _over(side: _Side, slope: Tensor, t: Tensor, there: Tensor, start: Tensor, stop: Tensor) -> Tensor:
+def _over(side: _Side, slope: Tensor, t: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     """A lower bound of g(x) - slope x on the convex part [start, stop] around t; +inf where there is none."""
+    there = start <= stop
     left, right = torch.where(there, t - start, 0.0), torch.where(there, stop - t, 0.0)
     steepness = side.slope(t)
     excess = steepness - slope
