@@ -20,6 +20,7 @@ from .claims import check_claims
 from .evidence import Scene, Splits, scenes
 from .finding import Finding
 from .promises import check_promises, check_radii
+from .properties import check_properties
 
 __all__ = ["Finding", "audit"]
 
@@ -40,6 +41,7 @@ def audit(rows: Iterable[Row], base: Path | None = None) -> list[Finding]:
         findings += unchecked
         for scene in found:
             findings += check_input(scene)
+        findings += check_properties([row for row in together if row.task == "property"], base or Path())
         findings += check_certificates([row for row in together if row.task in ("sample", "certify")])
     return sorted(findings, key=lambda finding: (finding.severity != "error", finding.kind))
 

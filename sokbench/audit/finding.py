@@ -20,6 +20,8 @@ Kind = Literal[
     "bad_counts",
     "not_monotone",
     "looser_than_promised",
+    "contradicts_known",
+    "differs_from_known",
     "unchecked",
 ]
 Severity = Literal["error", "warning"]
@@ -36,11 +38,13 @@ KINDS: dict[Kind, str] = {
     "bad_counts": "class counts that do not add up to the number of samples",
     "not_monotone": "certified at one radius, but not at a smaller one",
     "looser_than_promised": "a bound below that of a method which theory says it dominates",
+    "contradicts_known": "an instance holds, although a counterexample is known that was evaluated again",
+    "differs_from_known": "another answer than the one known, which rests on what other tools said",
     "unchecked": "the network or the data set is not here as it was recorded, so witnesses were not evaluated",
 }
 """What each kind means, for people."""
 
-_WARNINGS: tuple[Kind, ...] = ("not_monotone", "looser_than_promised", "unchecked")
+_WARNINGS: tuple[Kind, ...] = ("not_monotone", "looser_than_promised", "differs_from_known", "unchecked")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,17 +1,29 @@
-"""`sokbench run SUITE`: plan, run what is missing, resume."""
+"""`sokbench run SUITE`: plan, run what is missing, resume. `sokbench run --instances`: files of VNN-COMP as a suite."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.errors import InvalidInput
 from .options import examples, results_option
+
+if TYPE_CHECKING:
+    from ..suites import Suite
 
 
 @click.command("run")
-@click.argument("suite")
+@click.argument("suite", required=False)
+@click.option(
+    "--instances", multiple=True, metavar="CSV", help="Instead of SUITE: VNN-COMP instances (network,property,seconds)."
+)
+@click.option("--method", multiple=True, help="With --instances: a verifier or attack; may be repeated.")
+@click.option("--limit", type=float, help="With --instances: seconds at most, where an instance allows more.")
+@click.option("--expected", metavar="CSV", help="With --instances: known answers (net_path,spec_path,verdict,basis).")
+@click.option("--name", help="With --instances: what the suite is called; by default after the category.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="A part of it: crown, 'mnist5k/cnn_a/*', task=radius, …")
 @click.option("--retry", default="", metavar="STATUSES", help="Run rows again that ended so: timeout,crashed,memory.")
 @click.option("--jobs", "-j", default=1, show_default=True, help="Jobs at a time; above 1 times are marked as shared.")
@@ -24,10 +36,12 @@ from .options import examples, results_option
     "sokbench run quick --only crown --only 'mnist5k/cnn_a/*'",
     "sokbench run quick --retry timeout,crashed",
     "sokbench run my_suite.toml -j 2",
+    "sokbench run --instances acasxu/instances.csv --method beta_crown --method milp --limit 60",
 )
 def command(
-    suite: str, only: tuple[str, ...], retry: str, jobs: int, backend: str, dry_run: bool, results: Path
-) -> int:
+    suite: str | None, only: tuple[str, ...], retry: str, jobs: int, backend: str, dry_run: bool, results: Path,
+    **instances: Any,
+) -> int:  # fmt: skip
     """Run SUITE (a name or a .toml file): what is recorded is kept, what is missing is run.
 
     Ends with exit code 1 if jobs are left, for instance after Ctrl-C; the same command goes on there.
@@ -37,7 +51,10 @@ def command(
     from ..runner.plan import plan
     from .plan_view import Bar, show
 
-    planned = plan(suites.load(suite), results, only, [part for part in retry.split(",") if part], report=_complain)
+    if (suite is None) == (not instances["instances"]):
+        raise InvalidInput("give either a suite or --instances")
+    chosen = suites.load(suite) if suite is not None else _of_instances(**instances)
+    planned = plan(chosen, results, only, [part for part in retry.split(",") if part], report=_complain)
     show(planned)
     if dry_run or planned.pending == 0:
         return 0
@@ -45,6 +62,20 @@ def command(
         summary = run(planned, jobs, backend, bar, command=["sokbench", *sys.argv[1:]])
     click.echo(str(summary))
     return 1 if summary.left else 0
+
+
+def _of_instances(
+    instances: tuple[str, ...], method: tuple[str, ...], limit: float | None, expected: str | None, name: str | None
+) -> Suite:
+    from ..suites import in_memory
+    from ..suites.schema import Limits, PropertyBlock, SuiteFile
+
+    if not method:
+        raise InvalidInput("--instances needs a --method")
+    folders = {Path(path).resolve().parent for path in instances}
+    named = name or (folders.pop().name if len(folders) == 1 else "instances")
+    block = PropertyBlock(instances=instances, methods=method, expected=expected, limits=Limits(wall=limit))
+    return in_memory(SuiteFile(name=named, title="", property=(block,)), Path.cwd())
 
 
 def _complain(message: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from ..core.errors import InvalidInput, UnknownName
 from .schema import SuiteFile
 
-__all__ = ["Suite", "load", "names"]
+__all__ = ["Suite", "in_memory", "load", "names"]
 
 _FOLDER = Path(__file__).parent
 
@@ -60,6 +60,13 @@ def load(name_or_path: str | Path) -> Suite:
         raise InvalidInput(f"{path.name}: {error}") from None
     _check_name(parsed.name, path)
     return Suite(parsed, path.resolve(), hashlib.sha256(content).hexdigest())
+
+
+def in_memory(file: SuiteFile, base: Path) -> Suite:
+    """A suite that is in no file; relative paths in it start at `base`. Raises `InvalidInput` for a bad name."""
+    path = base / f"{file.name}.toml"
+    _check_name(file.name, path)
+    return Suite(file, path, hashlib.sha256(msgspec.json.encode(file)).hexdigest())
 
 
 def _check_name(name: str, path: Path) -> None:

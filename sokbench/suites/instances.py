@@ -69,7 +69,7 @@ def instance_of(
     network: Path, spec: Path, seconds: float, base: Path, category: str = "", index: int = 0, expected: str = ""
 ) -> Instance:
     """The question about two files that are there."""
-    hashes = _sha256(network), _sha256(spec)
+    hashes = file_sha256(network), file_sha256(spec)
     names = (Path(os.path.relpath(path, base.resolve())).as_posix() for path in (network, spec))
     return Instance(category, index, next(names), network, hashes[0], next(names), spec, hashes[1], seconds, expected)
 
@@ -118,7 +118,8 @@ def _beside(path: Path, where: str) -> Path:
 
 
 @cache
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Of a file that does not change while this program runs."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
