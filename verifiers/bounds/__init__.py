@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline, OutOfTime
-from sokbench.core.errors import InvalidInput
 from sokbench.core.network import Network
-from sokbench.core.problem import Ball, check_inputs
+from sokbench.core.problem import Ball
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
 from .backward import Bounds
 from .forward import run_forward
-from .inputs import InputSet, Interval, input_set
+from .inputs import InputSet, Interval
 from .plans import Plan, plan_of
-from .propagation import margins, other_classes, run
+from .propagation import margins, run
 from .relaxations import INTERVAL
+from .request import checked_inputs, checked_labels, full_margins
 from .rounding import Outward
 
 __all__ = ["NodeBounds", "Plan", "bounds", "margin_bounds", "preactivation_bounds", "prepare"]
@@ -40,13 +40,6 @@ def prepare(network: Network) -> None:
     _ = graph.magnitudes, graph.row_sums
 
 
-def _inputs(graph: Graph, x: Tensor, ball: Ball) -> InputSet:
-    if tuple(x.shape[1:]) != graph.input_shape:
-        raise InvalidInput(f"the inputs have shape {tuple(x.shape)}, the network expects (B, *{graph.input_shape})")
-    check_inputs(x, ball)
-    return input_set(x.detach().double().cpu(), ball)
-
-
 def bounds(network: Network, x: Tensor, ball: Ball, method: str | Plan = "crown") -> list[NodeBounds]:
     """Bounds of every node of the network's graph, from the input to the logits, by a plan of `verifiers.bounds.plans`.
 
@@ -56,7 +49,7 @@ def bounds(network: Network, x: Tensor, ball: Ball, method: str | Plan = "crown"
     """
     graph, plan = graph_of(network), plan_of(method)
     with torch.no_grad():
-        found, _, _ = _run(graph, _inputs(graph, x, ball), plan, Deadline(), everywhere=True)
+        found, _, _ = _run(graph, checked_inputs(graph, x, ball), plan, Deadline(), everywhere=True)
         pairs = zip(graph.nodes, map(_known, found.intervals), strict=True)
         return [NodeBounds(node.label, node.op.name, *interval) for node, interval in pairs]
 
@@ -95,7 +88,7 @@ def preactivation_bounds(
     outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
     with torch.no_grad():
-        found, _, complete = _run(graph, _inputs(graph, x, ball), plan_of(plan), deadline)
+        found, _, complete = _run(graph, checked_inputs(graph, x, ball), plan_of(plan), deadline)
         if not complete:
             raise OutOfTime
         return [_known(found.intervals[graph.nodes[index].inputs[0]]) for index in graph.relus]
@@ -115,19 +108,14 @@ def margin_bounds(
     Raises as `preactivation_bounds`; `OutOfTime` carries the bounds that intervals give for what was left undone.
     """
     with torch.no_grad():
-        chosen, inputs, labels = plan_of(plan), _inputs(graph, x, ball), labels.long().cpu()
-        if labels.shape != x.shape[:1] or not bool(((labels >= 0) & (labels < graph.num_classes)).all()):
-            raise InvalidInput(
-                f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}"
-            )
+        chosen, inputs = plan_of(plan), checked_inputs(graph, x, ball)
+        labels = checked_labels(graph, x, labels)
         known, found, complete = _run(graph, inputs, chosen, deadline, labels if chosen.forward else None)
         if found is None and chosen.relaxation is not None and complete:
             found = margins(known, labels, chosen.relaxation, chosen.chunk_bytes)
         by_intervals = margins(known, labels, INTERVAL, chosen.chunk_bytes)
         found = by_intervals if found is None else torch.fmax(found, by_intervals)
-        found = torch.where(found.isnan(), -torch.inf, found)
-        full = found.new_full((len(labels), graph.num_classes), torch.inf)
-        full = full.scatter(1, other_classes(labels, graph.num_classes), found)
+        full = full_margins(found, labels, graph.num_classes)
         if not complete:
             raise OutOfTime(full)
         return full

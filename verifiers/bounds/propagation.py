@@ -51,7 +51,7 @@ def run(
         sources = [bounds.intervals[i] for i in node.inputs]
         interval = propagate(graph, index, sources, magnitudes[index], bounds.sizes[node.inputs[0]], rounding)
         if ball is not None and node.inputs[0] in centres:
-            interval = _from_ball(bounds, index, centres, ball, interval)
+            interval = from_ball(bounds, index, centres, ball, interval)
         bounds.append(interval)
         if plan.relaxation is not None and index in refined:
             wanted = torch.ones_like(interval.lower, dtype=torch.bool) if everywhere else _worth_rows(bounds, index)
@@ -59,7 +59,7 @@ def run(
     return bounds, complete
 
 
-def _from_ball(
+def from_ball(
     bounds: Bounds, index: int, centres: dict[int, Tensor], ball: tuple[Tensor, float, float], interval: Interval
 ) -> Interval:
     """`interval` met with what the dual norm says about a node whose input is the network's, at most rearranged."""

@@ -1,0 +1,38 @@
+"""What every way of bounding does first and last: check the question, and write the answer down."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sokbench.core.errors import InvalidInput
+from sokbench.core.problem import Ball, check_inputs
+from verifiers.graph.graph import Graph
+
+from .inputs import InputSet, input_set
+from .propagation import other_classes
+
+
+def checked_inputs(graph: Graph, x: Tensor, ball: Ball) -> InputSet:
+    """The balls around x (B, *input_shape) as an input set in float64.
+
+    Raises `Unsupported` for norms without one, `InvalidInput` for a wrong shape, values outside the box or not finite.
+    """
+    if tuple(x.shape[1:]) != graph.input_shape:
+        raise InvalidInput(f"the inputs have shape {tuple(x.shape)}, the network expects (B, *{graph.input_shape})")
+    check_inputs(x, ball)
+    return input_set(x.detach().double().cpu(), ball)
+
+
+def checked_labels(graph: Graph, x: Tensor, labels: Tensor) -> Tensor:
+    """labels as integers on the CPU. Raises `InvalidInput` unless there is one class for each of x."""
+    labels = labels.long().cpu()
+    if labels.shape != x.shape[:1] or not bool(((labels >= 0) & (labels < graph.num_classes)).all()):
+        raise InvalidInput(f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}")
+    return labels
+
+
+def full_margins(found: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Margins (B, C), +inf at the label, from those of the other classes ascending (B, C - 1); NaN becomes -inf."""
+    known = torch.where(found.isnan(), -torch.inf, found)
+    return known.new_full((len(labels), classes), torch.inf).scatter(1, other_classes(labels, classes), known)
