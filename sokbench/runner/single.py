@@ -41,7 +41,7 @@ def answer_property(
             raise InvalidInput(f"no such file: {path}")
     chosen = choose(method, ("verifier", "attack"), base)
     instance = instance_of(network.resolve(), spec.resolve(), limit, base)
-    (row,) = _run("verify", [property_batch(instance, chosen, limit, _PREPARE_LIMIT, size(memory), seed)])
+    (row,) = _run("verify", [property_batch(instance, chosen, "", limit, _PREPARE_LIMIT, size(memory), seed)])
     return row
 
 

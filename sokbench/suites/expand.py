@@ -19,7 +19,7 @@ from ..core.registry import component
 from ..data.subset import select
 from ..networks import network_sha256
 from . import Suite
-from .instances import property_batch, read_instances
+from .instances import decision_version, property_batch, read_instances
 from .methods import Chosen, choose, resolve, sampling_version
 from .schema import Block, CertifyBlock, Limits, MethodName, Model, PropertyBlock, SuiteFile, number, size
 from .series import SAMPLING, Batch, Series
@@ -213,8 +213,9 @@ class _Expander:
             self.models.setdefault(instance.network, instance.network_sha256)
             self.indices.setdefault(f"{instance.category} instances", []).append(instance.index)
         for method in self._methods(block.methods):
+            version = f"{method.version}-{decision_version()}"
             for instance in sorted(instances, key=lambda each: (each.category, each.network, each.index)):
-                yield property_batch(instance, method, min(instance.seconds, given), prepare, memory, seed)
+                yield property_batch(instance, method, version, min(instance.seconds, given), prepare, memory, seed)
 
     def _methods(self, written: tuple[MethodName, ...]) -> list[Chosen]:
         if not written:

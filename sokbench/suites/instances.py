@@ -75,9 +75,10 @@ def instance_of(
 
 
 def property_batch(
-    instance: Instance, method: Chosen, limit: float, prepare_limit: float, memory: int, seed: int
+    instance: Instance, method: Chosen, version: str, limit: float, prepare_limit: float, memory: int, seed: int
 ) -> Batch:
-    """The job of answering an instance with a method. limit, prepare_limit: seconds; memory: bytes."""
+    """The job of answering an instance with a method. limit, prepare_limit: seconds; memory: bytes; version: of all
+    code that can change the answer."""
     series = Series(
         task="property",
         dataset=instance.category,
@@ -88,7 +89,7 @@ def property_batch(
         model_sha256=instance.network_sha256,
         method=method.slug,
         method_source=method.source,
-        method_version=f"{method.version}-{decision_version()}",
+        method_version=version,
         parameters=method.parameters,
         norm="",
         spec=instance.spec,

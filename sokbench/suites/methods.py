@@ -25,7 +25,11 @@ class Chosen:
     entry: Entry
     parameters: dict[str, Any]
     source: str
-    version: str
+
+    @property
+    def version(self) -> str:
+        """Of its code; reads all files it imports, so only what is recorded asks for it."""
+        return fingerprint(self.entry)
 
     @property
     def slug(self) -> str:
@@ -46,7 +50,7 @@ def choose(written: MethodName, kinds: tuple[Kind, ...], base: Path) -> Chosen:
     for parameter in parameters:
         if known is not None and parameter not in known:
             raise UnknownName(f"parameter of {entry.info.slug}", parameter, known)
-    return Chosen(entry, parameters, source, fingerprint(entry))
+    return Chosen(entry, parameters, source)
 
 
 def _find(name: str, kinds: tuple[Kind, ...], base: Path) -> tuple[Entry, str]:

@@ -67,10 +67,10 @@ LATE = Outcome(Verdict.UNKNOWN, termination=Termination.TIMEOUT)
 )
 def test_all_problems_must_hold(outcomes: tuple[Outcome, ...], verdict: str, termination: str, margin: float | None):
     method = scripted(*outcomes)
-    found = decide(method, line(), parse_property(TWO_BOXES), limit=8.0)
+    found = decide(method, line(), parse_property(TWO_BOXES), limit=800.0)
     assert (found.verdict, found.termination, found.margin) == (verdict, termination, margin)
-    assert method.limits[0] == pytest.approx(4.0, abs=0.5)
-    assert method.limits[1] > 7.0  # what the first left over
+    assert method.limits[0] == pytest.approx(400.0, abs=50.0)
+    assert method.limits[1] > 700.0  # what the first left over
 
 
 def test_a_witness_in_one_box_is_enough():
