@@ -59,7 +59,8 @@ def _mul_planes(x: Pair, y: Pair) -> Planes:
     (lx, ux), (ly, uy) = x, y
     low = _corner(x, y, (lx, ly), (ux, uy))
     high = _corner(x, y, (lx, uy), (ux, ly))
-    offset_low, offset_high = (-(a * b) for a, b in (low, high))
+    unknown = 0.0 * (lx + ux + ly + uy)  # NaN where a bound is not finite
+    offset_low, offset_high = (unknown - a * b for a, b in (low, high))
     return Planes(
         (low[1], low[0]), offset_low - _rounding(offset_low), (high[1], high[0]), offset_high + _rounding(offset_high)
     )

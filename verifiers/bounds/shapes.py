@@ -64,7 +64,7 @@ class Curve:
     noise:       relative error of values and slopes beyond 8 eps, in eps
     bend_error:  absolute error of saying that f is convex or concave on the whole of these intervals, and of leaving
                  out what lies between them
-    kinked:      whether the slope jumps where f turns from convex to concave
+    kink:        the slopes left and right of 0, where they differ
     touch:       where the tangent touches if any point will do
     sag:         (from, how much): beyond this point torch's function is lower than f, by at most so much
     """
@@ -79,7 +79,7 @@ class Curve:
     slope_scale: Function | None = None
     noise: Function = _no_noise
     bend_error: float = 0.0
-    kinked: bool = False
+    kink: Range | None = None
     touch: Callable[[Tensor, Tensor], Tensor] = _middle
     sag: tuple[float, float] = (_INF, 0.0)
 
@@ -164,7 +164,7 @@ def _elu(alpha: float) -> Curve:
         right,
         range=(-alpha, _INF),
         bend_error=0.0 if alpha <= 1 else 3e-37 * alpha,
-        kinked=alpha > 1,
+        kink=None if alpha == 1 else (alpha, 1.0),
     )
 
 

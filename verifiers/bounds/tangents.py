@@ -46,6 +46,12 @@ class _Side:
     def slope(self, x: Tensor) -> Tensor:
         return self.sign * self.curve.slope(x)
 
+    @property
+    def kink(self) -> tuple[float, float] | None:
+        """The slopes left and right of 0, where g has a convex kink: any slope between supports g there."""
+        left, right = (self.sign * slope for slope in self.curve.kink or (0.0, 0.0))
+        return (left, right) if left < right else None
+
 
 def tangent_lines(curve: Curve, lower: Tensor, upper: Tensor, parallel: bool = False) -> Lines:
     """Lines below and above `curve` on [lower, upper], of any one shape; NaN or infinite where the ends are.
@@ -104,8 +110,9 @@ def _below(side: _Side) -> _Line:
     touch = torch.minimum(torch.maximum(side.curve.touch(lower, upper), t_left), t_right)
     touch = torch.where(curved, touch, lower)
     slope = torch.where(chord & (upper > lower), _secant(side, lower, upper), side.slope(touch))
-    slope = torch.where(kink_left & ~chord & (touch <= start), _secant(side, lower, start), slope)
-    slope = torch.where(kink_right & ~chord & (touch >= stop), _secant(side, stop, upper), slope)
+    if side.kink is not None:
+        slope = torch.where(kink_left & ~chord & (touch <= start), _secant(side, lower, start), slope)
+        slope = torch.where(kink_right & ~chord & (touch >= stop), _secant(side, stop, upper), slope)
     with torch.no_grad():
         touch = torch.where(chord & curved, _level(side, chord & curved, slope, start, stop), touch)
         elsewhere = torch.where(side.other_start <= lower, lower, upper)  # away from there g rises above the line
@@ -142,18 +149,21 @@ def _touch(side: _Side, needed: Tensor, end: Tensor, outer: Tensor, inner: Tenso
     def below(at: Tensor) -> Tensor:
         return value - side.value(at) > side.slope(at) * (end - at)
 
-    sharp = below(inner) if side.curve.kinked else torch.zeros_like(none[needed])
+    sharp = below(inner) if side.kink is not None else none[needed]
     t[needed] = torch.where(sharp, inner, _bisect(below, outer, inner))
     none[needed], kink[needed] = ~below(outer), sharp
     return t, none, kink
 
 
 def _level(side: _Side, needed: Tensor, slope: Tensor, start: Tensor, stop: Tensor) -> Tensor:
-    """t in the convex part [start, stop] with g'(t) = slope, or the end that is nearest to it."""
+    """t in the convex part [start, stop] with g'(t) = slope, or the end or the kink that is nearest to it."""
     t = start.clone()
     if bool(needed.any()):
         wanted = slope[needed]
         t[needed] = _bisect(lambda at: side.slope(at) <= wanted, start[needed], stop[needed])
+    kink = side.kink
+    if kink is not None:
+        t = torch.where(needed & (start <= 0) & (stop >= 0) & (kink[0] <= slope) & (slope <= kink[1]), 0.0, t)
     return t
 
 
@@ -192,7 +202,9 @@ def _over(side: _Side, slope: Tensor, t: Tensor, start: Tensor, stop: Tensor) ->
     """A lower bound of g(x) - slope x on the convex part [start, stop] around t; +inf where there is none."""
     there = start <= stop
     left, right = torch.where(there, t - start, 0.0), torch.where(there, stop - t, 0.0)
-    steepness = side.slope(t)
+    steepness, kink = side.slope(t), side.kink
+    if kink is not None:
+        steepness = torch.where(t == 0, slope.clamp(*kink), steepness)
     excess = steepness - slope
     fall = torch.minimum(-excess * left, excess * right)  # <= 0
     error = side.curve.slope_error(t, steepness) + torch.finfo(t.dtype).eps * excess.abs()
