@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A classifier on unnormalized inputs (normalization, if any, is its first layer).
+    """A network on unnormalized inputs (normalization, if any, is its first layer): a classifier, or any function whose
+    outputs a property speaks of.
 
     name:        zoo name, file name or class name, for people
     module:      in eval mode; maps (B, *input_shape) to logits (B, num_classes)
     input_shape: without the batch dimension
+    num_classes: the number of outputs; a `Problem` needs at least two
     sha256:      of the file or of the state dict: what makes a recorded result stale
     """
 

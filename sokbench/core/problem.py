@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Norm = Literal["linf", "l2", "l1", "l0"]
 NORMS: tuple[str, ...] = get_args(Norm)
+TRANSFORMATIONS = ("translation", "brightness_contrast")
+"""What some certifiers state in place of a norm: the size of a transformation, of which there is no ball."""
 
 
 def parse_norm(norm: str) -> Norm:
@@ -74,6 +76,8 @@ class Problem:
                 "without a batch dimension)"
             )
         check_inputs(self.x, self.ball)
+        if self.network.num_classes < 2:
+            raise InvalidInput(f"{self.network.name} has one output; a classifier has one for each class")
         if not 0 <= self.label < self.network.num_classes:
             raise InvalidInput(
                 f"label {self.label} is out of range: {self.network.name} has "

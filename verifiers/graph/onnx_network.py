@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +15,67 @@ import torch
 from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.network import Network
 
+from .arrangement import Reshape
 from .build import Builder, Value
 from .module import GraphModule
 from .onnx_ops import Scope, convert
 
 
-def load_onnx(path: Path) -> Network:
-    """The classifier in an ONNX file (or .onnx.gz).
+@dataclass(frozen=True)
+class OnnxInterface:
+    """The input and the output of an ONNX file.
 
-    Raises `InvalidInput`, with one line, for a file that is missing, truncated or no ONNX; NaN or infinity in its
-    weights; more than one input; an operation that is not known; an output that is not one score per class.
+    input_shape: as declared, 1 for an open batch; has_batch: whether its first dimension is the batch
     """
-    if not path.is_file():
-        raise InvalidInput(f"no such file: {path}")
-    data = path.read_bytes()
+
+    input_name: str
+    input_shape: tuple[int, ...]
+    output_name: str
+    has_batch: bool
+
+    @property
+    def member_shape(self) -> tuple[int, ...]:
+        """Of one input, `Network.input_shape`; in the same flat order."""
+        return self.input_shape[1:] if self.has_batch else self.input_shape
+
+
+def load_onnx(path: Path) -> Network:
+    """The network in an ONNX file (or .onnx.gz), its output flattened to one vector.
+
+    The first dimension of the input is the batch if it is 1 or open and not the only one; a network declared without a
+    batch has an input shape of all its dimensions. Inside, a file may drop the batch dimension and make another.
+    Raises `InvalidInput`, with one line, for a file that is missing, truncated or no ONNX; NaN or infinity in its
+    weights; more than one input or output; an operation that is not known.
+    """
+    data = _read(path)
     model = _parse(data, path)
     graph = model.graph
     scope: Scope = _constants(graph, path)
-    inputs = [value for value in graph.input if value.name not in scope]
-    if len(inputs) != 1:
-        raise InvalidInput(f"{path.name} has {len(inputs)} inputs; one is expected")
-    builder = Builder(_input_shape(inputs[0], path))
-    scope[inputs[0].name] = Value(0)
+    face = _interface(model, path)
+    builder = Builder(face.member_shape)
+    scope[face.input_name] = Value(0, face.has_batch)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     for node in graph.node:
-        _convert(builder, scope, node, path)
-    result = scope.get(graph.output[0].name) if len(graph.output) == 1 else None
+        _convert(builder, scope, node, opset, path)
+    result = scope.get(face.output_name)
     if not isinstance(result, Value):
         raise InvalidInput(f"{path.name} must have one output that depends on its input")
-    built = builder.build(result)
-    shape = built.nodes[-1].shape
-    if len(shape) != 1 or shape[0] < 2:
-        raise InvalidInput(f"{path.name} maps one input to shape {shape}; a classifier gives (classes,)")
-    module = GraphModule(built).eval()
-    return Network(path.name, module, built.input_shape, shape[0], hashlib.sha256(data).hexdigest())
+    outputs = math.prod(builder.shape(result))
+    if builder.shape(result) != (outputs,):
+        result = builder.add(Reshape((outputs,)), result)
+    module = GraphModule(builder.build(result)).eval()
+    return Network(path.name, module, face.member_shape, outputs, hashlib.sha256(data).hexdigest())
+
+
+def onnx_interface(path: Path) -> OnnxInterface:
+    """What the file calls its input and output. Raises `InvalidInput` as `load_onnx` does."""
+    return _interface(_parse(_read(path), path), path)
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise InvalidInput(f"no such file: {path}")
+    return path.read_bytes()
 
 
 def _parse(data: bytes, path: Path) -> Any:
@@ -73,24 +103,32 @@ def _constants(graph: Any, path: Path) -> dict[str, torch.Tensor]:
     return constants
 
 
-def _input_shape(value: Any, path: Path) -> tuple[int, ...]:
-    """The shape of one input: the declared one without its first dimension, which is the batch."""
+def _interface(model: Any, path: Path) -> OnnxInterface:
     from onnx import TensorProto
 
-    if value.type.tensor_type.elem_type != TensorProto.FLOAT:
+    held = {initializer.name for initializer in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in held]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise InvalidInput(
+            f"{path.name} has {len(inputs)} inputs and {len(model.graph.output)} outputs; one is expected"
+        )
+    kind = inputs[0].type.tensor_type
+    if kind.elem_type != TensorProto.FLOAT:
         raise InvalidInput(f"{path.name}: the input must be float32")
-    sizes = [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
-    shape = sizes[1:]
-    if not shape or any(not size for size in shape):
+    sizes = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
+    if not sizes or any(size is None for size in sizes[len(sizes) > 1 :]):
         raise InvalidInput(f"{path.name}: the input has shape {sizes}; all dimensions but the batch must be known")
-    return tuple(int(size) for size in shape if size)
+    shape = tuple(size or 1 for size in sizes)
+    return OnnxInterface(inputs[0].name, shape, model.graph.output[0].name, len(sizes) > 1 and shape[0] == 1)
 
 
-def _convert(builder: Builder, scope: Scope, node: Any, path: Path) -> None:
-    where = node.name or node.output[0]
+def _convert(builder: Builder, scope: Scope, node: Any, opset: int, path: Path) -> None:
+    builder.where = node.name or node.output[0]
     try:
-        scope[node.output[0]] = convert(builder, scope, node, where)
+        results = convert(builder, scope, node, opset)
     except Unsupported as reason:
         raise InvalidInput(f"{path.name}: {reason}") from None
     except KeyError as missing:
-        raise InvalidInput(f"{path.name}: {node.op_type} at {where!r} lacks {missing}") from None
+        raise InvalidInput(f"{path.name}: {node.op_type} at {builder.where!r} lacks {missing}") from None
+    # later outputs of an operator are optional; one that is used and not known is reported where it is used
+    scope.update(zip(node.output, results, strict=False))

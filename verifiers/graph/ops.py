@@ -136,4 +136,3 @@ def one_hot(entries: Tensor, shape: Shape, dtype: torch.dtype) -> Tensor:
 def cast(op: Op, **to: Any) -> Op:
     """`op` with its tensors detached and moved: `cast(op, dtype=torch.float64, device="cpu")`."""
     return op.with_tensors(**{name: tensor.detach().to(**to) for name, tensor in op.tensors().items()})
-
