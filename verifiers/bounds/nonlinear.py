@@ -49,7 +49,7 @@ def relax(node: Node, inputs: list[Interval], relaxation: Relaxation) -> Planes:
     if isinstance(node.op, Elementwise):
         from .curves import curve_lines
 
-        return _planes(curve_lines(node.op, *inputs[0]), parallel=False)
+        return _planes(curve_lines(node.op, *inputs[0], relaxation), relaxation.parallel)
     if isinstance(node.op, Bivariate):
         from .bivariate import pair_planes
 
