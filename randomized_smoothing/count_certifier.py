@@ -71,7 +71,7 @@ class CountCertifier(Certifier):
         q = 1 - p then bounds every other class. A certifier that makes more of a separate q may spend alpha otherwise.
         """
         hits, total = int(counts[top]), int(counts.sum())
-        p, tail = _one_against_the_rest(hits, total, alpha)
+        p, tail = one_against_the_rest(hits, total, alpha)
         return p, tail, tail
 
     def _radius(self, p: Floats, tail: Floats, q: Floats, noise: Any) -> Floats:
@@ -95,7 +95,7 @@ class CountCertifier(Certifier):
 
 
 @lru_cache(maxsize=4096)
-def _one_against_the_rest(hits: int, total: int, alpha: float) -> tuple[Floats, Floats]:
+def one_against_the_rest(hits: int, total: int, alpha: float) -> tuple[Floats, Floats]:
     """(p, tail): remembered, because all certifiers of a sampling pass ask for the same."""
     return lower_bound(hits, total, alpha), upper_bound(total - hits, total, alpha)
 

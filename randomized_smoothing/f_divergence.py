@@ -48,13 +48,20 @@ class FDivergence(CountCertifier):
     noises: ClassVar[tuple[type[Noise], ...]] = (Gaussian,)
 
     def closed_form(self, p: Floats, tail: Floats, q: Floats, noise: Gaussian) -> tuple[Floats, Floats]:
-        # sqrt p - sqrt q without cancellation; 5 ulp of itself
-        gap = ((p - q) / (np.sqrt(p) + np.sqrt(q))) ** 2
-        # where p is near 1, 1 - gap is better made of 1 - p, which is known as a number of its own, and of
-        # 2 sqrt(pq) - q, which is not negative as p > q
-        with np.errstate(divide="ignore"):
-            rest = np.log(np.where(gap < 0.5, 1.0, tail + (2.0 * np.sqrt(p * q) - q)))
-        value = noise.sigma * np.sqrt(-2.0 * np.where(gap < 0.5, np.log1p(-np.minimum(gap, 0.5)), rest))
-        # gap's 10 ulp reach the logarithm with a factor of at most 1.5, the sum's 6 ulp are an absolute error of a
-        # logarithm below -0.69; the root halves either
-        return value, 12 * ULP * value
+        value, error = kullback_leibler(p, tail, q)
+        # the product adds half an ulp
+        return noise.sigma * value, noise.sigma * (error + ULP * np.where(np.isinf(value), 0.0, value))
+
+
+def kullback_leibler(p: Floats, tail: Floats, q: Floats) -> tuple[Floats, Floats]:
+    """(sqrt(-2 ln(1 - (sqrt p - sqrt q)^2)), a bound of its error), as `CountCertifier.closed_form` wants it."""
+    # sqrt p - sqrt q without cancellation; 5 ulp of itself
+    gap = ((p - q) / (np.sqrt(p) + np.sqrt(q))) ** 2
+    # where p is near 1, 1 - gap is better made of 1 - p, which is known as a number of its own, and of
+    # 2 sqrt(pq) - q, which is not negative as p > q
+    with np.errstate(divide="ignore"):
+        rest = np.log(np.where(gap < 0.5, 1.0, tail + (2.0 * np.sqrt(p * q) - q)))
+    value = np.sqrt(-2.0 * np.where(gap < 0.5, np.log1p(-np.minimum(gap, 0.5)), rest))
+    # gap's 10 ulp reach the logarithm with a factor of at most 1.5, the sum's 6 ulp are an absolute error of a
+    # logarithm below -0.69; the root halves either
+    return value, 12 * ULP * np.where(np.isinf(value), 0.0, value)

@@ -11,6 +11,8 @@ from sokbench.core.errors import InvalidInput, UnknownName
 from .noise_base import Noise, check_positive
 from .noise_gaussian import DiscreteGaussian, Gaussian
 from .noise_pixels import Ablation, Replacement
+from .noise_radial import L2Exponential
+from .noise_semantic import BrightnessContrast, Translation
 from .noise_shapes import GeneralizedGaussian, LinfExponential, Pareto
 from .noise_splitting import Splitting
 
@@ -21,15 +23,18 @@ __all__ = [
     "EXAMPLES",
     "NOISES",
     "Ablation",
+    "BrightnessContrast",
     "DiscreteGaussian",
     "Gaussian",
     "GeneralizedGaussian",
+    "L2Exponential",
     "Laplace",
     "LinfExponential",
     "Noise",
     "Pareto",
     "Replacement",
     "Splitting",
+    "Translation",
     "Uniform",
     "from_spec",
 ]
@@ -78,9 +83,12 @@ EXAMPLES: Final[tuple[Noise, ...]] = (
     GeneralizedGaussian(0.5, 1.5),
     Pareto(0.5, 3.0),
     LinfExponential(0.5, 4),
+    L2Exponential(0.5, 4),
     Splitting(20, 255),
     Replacement(0.2, 256),
     Ablation(10, 100, 0.5),
+    BrightnessContrast(0.2, 0.2),
+    Translation(3.0),
 )
 """One noise of every kind, for whoever wants to try them all."""
 

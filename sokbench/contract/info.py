@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..core.certifier import Certifier
 from ..core.method import FAMILIES, Attack, BoundingVerifier, CompleteVerifier
-from ..core.problem import NORMS
+from ..core.problem import NORMS, TRANSFORMATIONS
 from .exercise import Subject
 
 _CLASSES: dict[str, tuple[type, ...]] = {
@@ -23,8 +23,9 @@ def info_is_complete(subject: Subject) -> list[str]:
     failures = [f"info.{name} is empty" for name in ("title", "summary", "paper") if not getattr(info, name).strip()]
     if info.family not in FAMILIES:
         failures.append(f"info.family {info.family!r} is none of: {', '.join(FAMILIES)}")
-    if not info.norms or not set(info.norms) <= set(NORMS):
-        failures.append(f"info.norms is {info.norms}; name at least one of {', '.join(NORMS)} and no other")
+    norms = (*NORMS, *TRANSFORMATIONS) if info.kind == "certifier" else NORMS
+    if not info.norms or not set(info.norms) <= set(norms):
+        failures.append(f"info.norms is {info.norms}; name at least one of {', '.join(norms)} and no other")
     if info.kind not in _CLASSES or not isinstance(subject, _CLASSES[info.kind]):
         failures.append(f"info.kind is {info.kind!r}, but {cls.__name__} is not of that kind")
     if info.complete and not isinstance(subject, CompleteVerifier):

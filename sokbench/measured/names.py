@@ -6,7 +6,14 @@ import hashlib
 import math
 import re
 
-NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1", "l0": "ℓ0"}
+NORMS = {
+    "linf": "ℓ∞",
+    "l2": "ℓ2",
+    "l1": "ℓ1",
+    "l0": "ℓ0",
+    "translation": "translation, pixels",
+    "brightness_contrast": "brightness and contrast, deviations",
+}
 
 
 def slug(name: str) -> str:

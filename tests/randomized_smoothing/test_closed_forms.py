@@ -100,8 +100,81 @@ def largest(function: Form, low: Any, high: Any) -> Any:
     return max(function(points[best]), function((left + right) / 2))
 
 
+def divergence(name: str) -> Form:
+    """The shift at which the divergence of Gaussian noise reaches its least value, found by golden sections over t."""
+    f = {
+        "kullback_leibler": lambda x: x * mpmath.log(x) if x > 0 else mpf(0),
+        "reverse_kullback_leibler": lambda x: -mpmath.log(x) if x > 0 else mpmath.inf,
+        "chi_squared": lambda x: x * x - 1,
+        "reverse_chi_squared": lambda x: 1 / x - 1 if x > 0 else mpmath.inf,
+        "hellinger": lambda x: 1 - mpmath.sqrt(x),
+        "total_variation": lambda x: abs(x - 1) / 2,
+    }[name]
+    shift = {
+        "kullback_leibler": lambda d: mpmath.sqrt(2 * d),
+        "reverse_kullback_leibler": lambda d: mpmath.sqrt(2 * d),
+        "chi_squared": lambda d: mpmath.sqrt(mpmath.log1p(d)),
+        "reverse_chi_squared": lambda d: mpmath.sqrt(mpmath.log1p(d)),
+        "hellinger": lambda d: mpmath.sqrt(-8 * mpmath.log1p(-d)),
+        # 2 Phi(e/2) - 1 = erf(e / sqrt 8)
+        "total_variation": lambda d: mpmath.sqrt(8) * mpmath.erfinv(d),
+    }[name]
+
+    def radius(p: Any, q: Any) -> Any:
+        rest = 1 - p - q
+
+        def least(t: Any) -> Any:
+            return -(p * f(t / p) + q * f(t / q) + rest * f((1 - 2 * t) / rest))
+
+        return shift(-largest(least, min(p, q), max(p, q) if p <= 0.5 else mpf(1) / 2))
+
+    return radius
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kullback_leibler",
+        "reverse_kullback_leibler",
+        "chi_squared",
+        "reverse_chi_squared",
+        "hellinger",
+        "total_variation",
+    ],
+)
+def test_closed_forms_of_f_divergences_are_the_least_ones(name: str) -> None:
+    certifier = sokbench.certifier("f_divergences", divergences=(name,))
+    pairs = [
+        (p, q) for p in (0.02, 0.3, 0.45, 0.5, 0.6, 0.9, 0.999) for q in (1e-6, 0.01, 0.2, 0.4) if q < p <= 0.999 - q
+    ]
+    p, q = np.array(pairs).T
+    radii = certifier.radius(p, q, Gaussian(0.7))
+    with mpmath.workdps(60):
+        for (a, b), radius in zip(pairs, radii, strict=True):
+            exact = mpf(0.7) * divergence(name)(mpf(a), mpf(b))
+            assert radius <= exact, (a, b)
+            assert exact - radius <= 1e-12 * max(1, exact), (a, b)
+
+
+def best_divergence(p: Any, q: Any) -> Any:
+    """The largest of the six closed forms, as they are written."""
+    rest, root = 1 - p - q, (mpmath.sqrt(p) - mpmath.sqrt(q)) ** 2
+    harmonic = 4 * p * q / (p + q)
+    reverse = p * mpmath.log(2 * p / (p + q)) + (q * mpmath.log(2 * q / (p + q)) if q > 0 else 0)
+    chi = mpmath.inf if harmonic + rest == 0 else mpmath.sqrt(mpmath.log1p((p - q) ** 2 / (p + q) / (harmonic + rest)))
+    return max(
+        kullback_leibler(p, q),
+        mpmath.sqrt(2 * reverse),
+        chi,
+        mpmath.sqrt(2 * mpmath.log(mpmath.sqrt(2 * (p * p + q * q)) + rest)),
+        mpmath.sqrt(-4 * mpmath.log1p(-root / 2)),
+        mpmath.sqrt(8) * mpmath.erfinv((p - q) / 2),
+    )
+
+
 FORMS: list[tuple[str, Noise, Form]] = [
     ("f_divergence", Gaussian(0.7), kullback_leibler),
+    ("f_divergences", Gaussian(0.7), best_divergence),
     ("lipschitz", Gaussian(0.7), linear),
     ("renyi", Gaussian(0.7), renyi),
     ("pixel_dp", Gaussian(0.7), pixel_dp),

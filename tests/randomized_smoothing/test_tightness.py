@@ -20,6 +20,10 @@ GAUSSIAN = [
     ("pixel_dp", "neyman_pearson"),
     ("lipschitz", "neyman_pearson"),
     ("f_divergence", "renyi"),
+    ("f_divergence", "f_divergences"),
+    ("f_divergences", "neyman_pearson"),
+    ("lipschitz", "lipschitz_soft"),
+    ("neyman_pearson", "first_order"),
     ("renyi", "neyman_pearson"),
     ("hockey_stick", "neyman_pearson"),
     ("neyman_pearson_classwise", "neyman_pearson"),
@@ -96,7 +100,19 @@ def test_the_gaussian_mechanism_keeps_its_promise(p: float, e: float, share: flo
     assert exact <= delta
 
 
-@pytest.mark.parametrize("slug", ["neyman_pearson", "pixel_dp", "lipschitz", "f_divergence", "renyi", "hockey_stick"])
+@pytest.mark.parametrize(
+    "slug",
+    [
+        "neyman_pearson",
+        "pixel_dp",
+        "lipschitz",
+        "f_divergence",
+        "f_divergences",
+        "renyi",
+        "hockey_stick",
+        "first_order",
+    ],
+)
 def test_no_certificate_exceeds_the_distance_of_a_two_sided_classifier(slug: str) -> None:
     """A slab |z_1| < w as class A under Gaussian noise: its true radius, by bisection, exceeds every certificate."""
     certifier, sigma = sokbench.certifier(slug), 0.5
