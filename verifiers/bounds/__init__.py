@@ -22,7 +22,7 @@ from .relaxations import INTERVAL
 from .request import checked_inputs, checked_labels, full_margins
 from .rounding import Outward
 
-__all__ = ["NodeBounds", "Plan", "bounds", "margin_bounds", "preactivation_bounds", "prepare"]
+__all__ = ["NodeBounds", "Plan", "bounds", "margin_bounds", "preactivation_bounds", "prepare", "run_plan"]
 
 
 class NodeBounds(NamedTuple):
@@ -49,12 +49,12 @@ def bounds(network: Network, x: Tensor, ball: Ball, method: str | Plan = "crown"
     """
     graph, plan = graph_of(network), plan_of(method)
     with torch.no_grad():
-        found, _, _ = _run(graph, checked_inputs(graph, x, ball), plan, Deadline(), everywhere=True)
+        found, _, _ = run_plan(graph, checked_inputs(graph, x, ball), plan, Deadline(), everywhere=True)
         pairs = zip(graph.nodes, map(_known, found.intervals), strict=True)
         return [NodeBounds(node.label, node.op.name, *interval) for node, interval in pairs]
 
 
-def _run(
+def run_plan(
     graph: Graph,
     inputs: InputSet,
     plan: Plan,
@@ -88,7 +88,7 @@ def preactivation_bounds(
     outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
     with torch.no_grad():
-        found, _, complete = _run(graph, checked_inputs(graph, x, ball), plan_of(plan), deadline)
+        found, _, complete = run_plan(graph, checked_inputs(graph, x, ball), plan_of(plan), deadline)
         if not complete:
             raise OutOfTime
         return [_known(found.intervals[graph.nodes[index].inputs[0]]) for index in graph.relus]
@@ -110,7 +110,7 @@ def margin_bounds(
     with torch.no_grad():
         chosen, inputs = plan_of(plan), checked_inputs(graph, x, ball)
         labels = checked_labels(graph, x, labels)
-        known, found, complete = _run(graph, inputs, chosen, deadline, labels if chosen.forward else None)
+        known, found, complete = run_plan(graph, inputs, chosen, deadline, labels if chosen.forward else None)
         if found is None and chosen.relaxation is not None and complete:
             found = margins(known, labels, chosen.relaxation, chosen.chunk_bytes)
         by_intervals = margins(known, labels, INTERVAL, chosen.chunk_bytes)

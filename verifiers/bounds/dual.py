@@ -54,7 +54,7 @@ def dual_bounds(graph: Graph, inputs: InputSet, deadline: Deadline) -> tuple[Bou
         if not isinstance(node.op, (LinearOp, Add, Relu)):
             raise Unsupported(f"the dual network has no {node.op.name} ({node.label!r})")
         sources = [bounds.intervals[i] for i in node.inputs]
-        size = bounds.sizes[node.inputs[0]]
+        size = bounds.rounding.size(*sources[0])
         interval = propagate(graph, index, sources, graph.magnitudes[index], size, bounds.rounding)
         if ball is not None and node.inputs[0] in centres:
             interval = from_ball(bounds, index, centres, ball, interval)
@@ -95,7 +95,7 @@ def objective(bounds: Bounds, sample: int, index: int, c: Tensor) -> Tensor:
     graph, rounding, owner = bounds.graph, Outward(), slice(sample, sample + 1)
 
     def size_of(node: int) -> Tensor:
-        return torch.as_tensor(bounds.sizes[node])[owner]
+        return torch.as_tensor(rounding.size(*(side[owner] for side in bounds.intervals[node])))
 
     pending = {index: -c}
     value, slack = c.new_zeros(len(c)), c.new_zeros(len(c))
