@@ -15,6 +15,7 @@ from . import (
     method_pages,
     overview,
     plain_tables,
+    property_pages,
     ranking_pages,
     run_pages,
     table_pages,
@@ -33,6 +34,7 @@ _PAGES = (
     leaderboard_pages,
     table_pages,
     plain_tables,
+    property_pages,
     method_pages,
     run_pages,
     viewer_pages,
@@ -74,8 +76,10 @@ def build_view(view: View, out: Path, progress: Progress = quiet) -> Path:
 
 
 def _common(view: View) -> dict[str, object]:
-    count = sum(len(cell.rows) for cell in view.cells)
-    newest = max((row.finished for cell in view.cells for row in cell.rows), default="")
+    shown = [row for cell in view.cells for row in cell.rows]
+    shown += [row for rows in view.rows.values() for row in rows if row.task == "property"]
+    count = len(shown)
+    newest = max((row.finished for row in shown), default="")
     when = f"; the newest is of {newest[:10]}" if newest else ""
     line = f"Built from {count:,} recorded rows{when}, and {len(view.records)} published records."
     return {"conflict_count": _errors(view), "build_line": line}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -58,7 +58,7 @@ def time_accuracy(board: Board, facts: ModelFacts, links: dict[int, str]) -> Mar
         return Markup("")
     low, high = decades(min(map(_seconds, entries)), max(map(_seconds, entries)))
     drawn = chart((low, high), (0, 100), f"Certified accuracy against time on {facts.model}", log="x")
-    drawn.axes(_time_ticks(low, high), PERCENT_TICKS, "time per input", "certified, %")
+    drawn.axes(time_ticks(low, high), PERCENT_TICKS, "time per input", "certified, %")
     if facts.attacked is not None:
         _ceiling(drawn, low, high, 100 * facts.attacked.value, "attack bound")
     front = pareto(entries)
@@ -80,14 +80,18 @@ def cactus(board: Board) -> Markup:
     for entry in board.contenders:
         if entry.rank is not None:
             lines[entry.cell.contender] += scores.cactus(entry.cell.rows)
+    return cactus_of(lines, f"Inputs decided within a time: {board.setting.text}", "time per input")
+
+
+def cactus_of(lines: Mapping[Contender, Sequence[float]], title: str, x_name: str) -> Markup:
+    """A curve per contender from the seconds of what it decided; empty if nothing was."""
     solved = {contender: sorted(times) for contender, times in lines.items() if times}
     if not solved:
         return Markup("")
     low, high = decades(max(1e-4, min(times[0] for times in solved.values())), max(t[-1] for t in solved.values()))
     most = max(map(len, solved.values()))
-    title = f"Inputs decided within a time: {board.setting.text}"
     drawn = chart((low, high), (0, most), title, width=760, height=340, log="x")
-    drawn.axes(_time_ticks(low, high), _count_ticks(most), "time per input", "decided")
+    drawn.axes(time_ticks(low, high), _count_ticks(most), x_name, "decided")
     for contender, times in sorted(solved.items(), key=lambda item: -len(item[1])):
         family = family_of(contender.method)
         facets = facet_attributes(family=family, method=contender.method)
@@ -213,7 +217,8 @@ def _ceiling(drawn: Chart, low: float, high: float, value: float, text: str) -> 
     drawn.label(low, min(value, 99.0), text, "label ceilingname")
 
 
-def _time_ticks(low: float, high: float) -> list[tuple[float, str]]:
+def time_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Powers of ten between two times, at most five of them."""
     names = {0.0001: "0.1 ms", 0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", 100: "100 s"}
     ticks, value = [], low
     while value <= high * 1.001:

@@ -25,6 +25,7 @@ SECTIONS = (
     ("index.html", "Overview"),
     ("leaderboard/index.html", "Leaderboard"),
     ("tables/index.html", "Tables"),
+    ("properties/index.html", "Properties"),
     ("methods/index.html", "Methods"),
     ("compare.html", "Compare"),
     ("runs/index.html", "Runs"),

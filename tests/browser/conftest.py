@@ -46,6 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = range(0, 1000, 50)
     rows = [*synthetic.verify_rows(inputs), *synthetic.radius_rows(inputs), *synthetic.certify_rows(inputs)]
     rows += synthetic.verify_rows(inputs[:3], models=(EVIL_MODEL,), radii=(0.1,), methods=("ibp", "no_such_method"))
+    rows += synthetic.property_rows()
     synthetic.write_results(results, rows)
     recorded = read_rows(results, "quick")
     wrong = next(row for row in recorded if row.method == "op_norm" and row.index == 50)

@@ -140,6 +140,34 @@ def certify_rows(inputs: Sequence[int], models: Sequence[str] = ("mnist5k/cnn_a/
             )  # type: ignore[arg-type]  # fmt: skip
 
 
+def property_rows(methods: Sequence[str] = ("beta_crown", "milp", "crown", "pgd")) -> Iterator[Row]:
+    """Answers to instances of two categories, of a suite of their own; one answer is wrong, one crashed."""
+    for category, count in (("acasxu", 14), ("mnistfc", 20)):
+        for index in range(count):
+            holds = index % 3 != 0
+            for place, method in enumerate(methods):
+                draw = random.Random(f"{category} {index} {method}")
+                able = method in ("beta_crown", "milp") or (method == "crown") == holds
+                fields: dict[str, Any] = {"seconds": (0.3 + place) * draw.lognormvariate(0, 1.0)}
+                if draw.random() < 0.2 or not able:
+                    fields["termination"] = "timeout" if able else "ok"
+                elif holds:
+                    fields |= {"verdict": "verified", "margin": draw.random()}
+                else:
+                    stats = {"witness": "correct", "judged_by": "float64 and onnxruntime", "outputs": [0.5]}
+                    fields |= {"verdict": "falsified", "stats": stats, "witness": pack(np.zeros(5, np.float32))}
+                if (index, method) == (3, "milp"):
+                    fields = {"termination": "crashed", "stats": {"reason": EVIL}, "log": EVIL, "seconds": 0.1}
+                if (index, method) == (6, "crown"):
+                    fields |= {"verdict": "verified", "witness": None, "stats": {}}
+                yield make_row(
+                    index, 0, f"nets/{category}/net_{index % 4}.onnx", method, 0.0, suite="vnn", task="property",
+                    dataset=category, norm="", low=None, high=None, limit=60.0, spec=f"{category}/prop_{index}.vnnlib",
+                    expected="holds tools_agree" if holds else "violated counterexample_rechecked",
+                    prepare_seconds=0.2, **fields,
+                )  # fmt: skip
+
+
 def radius_rows(inputs: Sequence[int], model: str = MODELS[2]) -> Iterator[Row]:
     """Radii found by bisection."""
     labels = data.load("mnist5k").test.labels
