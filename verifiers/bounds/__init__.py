@@ -13,7 +13,7 @@ from sokbench.core.problem import Ball
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
-from .backward import Bounds
+from .state import Bounds
 from .forward import run_forward
 from .inputs import InputSet, Interval
 from .plans import Plan, plan_of

@@ -17,7 +17,7 @@ from sokbench.core.deadline import Deadline
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp
 
-from .backward import Bounds
+from .state import Bounds
 from .forms import Domain, Forms, Variables, added, affine, least, ranges
 from .inputs import InputSet, Interval
 from .interval import propagate

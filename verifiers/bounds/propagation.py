@@ -11,18 +11,17 @@ from torch import Tensor
 from sokbench.core.deadline import Deadline
 from verifiers.graph.arrangement import Permute, Reshape
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import LinearOp, one_hot
+from verifiers.graph.ops import LinearOp
 
-from .backward import Bounds, Rows, substitute
-from .inputs import InputSet, Interval, Owner
+from .backward import Rows, substitute
+from .inputs import DualBall, InputSet, Interval
 from .interval import ball_image, meet, propagate
 from .nonlinear import needs_rows
 from .plans import Plan
 from .relaxations import Relaxation
 from .rounding import Rounding
-
-_ALONE = 16  # an input with at least this many rows gets chunks of its own: its lines need no gathering
-_COPIES = 8  # two sides, each with the rows, their magnitudes and what becomes of them
+from .state import Bounds
+from .targets import Chunk, Target, out_of_memory, rows_at_once
 
 
 def run(
@@ -49,7 +48,7 @@ def run(
         if index == 0:
             continue
         sources = [bounds.intervals[i] for i in node.inputs]
-        interval = propagate(graph, index, sources, magnitudes[index], bounds.sizes[node.inputs[0]], rounding)
+        interval = propagate(graph, index, sources, magnitudes[index], bounds.size(node.inputs[0]), rounding)
         if ball is not None and node.inputs[0] in centres:
             interval = from_ball(bounds, index, centres, ball, interval)
         bounds.append(interval)
@@ -59,9 +58,7 @@ def run(
     return bounds, complete
 
 
-def from_ball(
-    bounds: Bounds, index: int, centres: dict[int, Tensor], ball: tuple[Tensor, float, float], interval: Interval
-) -> Interval:
+def from_ball(bounds: Bounds, index: int, centres: dict[int, Tensor], ball: DualBall, interval: Interval) -> Interval:
     """`interval` met with what the dual norm says about a node whose input is the network's, at most rearranged."""
     op, source = bounds.graph.nodes[index].op, bounds.graph.nodes[index].inputs[0]
     if isinstance(op, (Reshape, Permute)):
@@ -81,7 +78,8 @@ def margins(bounds: Bounds, labels: Tensor, relaxation: Relaxation, chunk_bytes:
     reference = bounds.intervals[0].lower
     unit = torch.eye(classes, dtype=reference.dtype, device=reference.device)
     below = reference.new_full((1, 1, 1), -1.0)
-    at_once = max(1, _rows_at_once(bounds, bounds.graph.output, chunk_bytes) // (classes - 1))
+    widest = max(math.prod(node.shape) for node in bounds.graph.nodes)
+    at_once = max(1, rows_at_once(widest, reference, chunk_bytes) // (classes - 1))
     found = []
     for first in range(0, batch, at_once):
         owner = slice(first, min(first + at_once, batch))
@@ -122,57 +120,41 @@ def _worth_rows(bounds: Bounds, index: int) -> Tensor:
 
 
 def _refine(bounds: Bounds, index: int, wanted: Tensor, plan: Plan, relaxation: Relaxation, deadline: Deadline) -> bool:
-    """Bound the `wanted` (B, n) entries of node `index` by back-substitution; False if the deadline cut it short."""
+    """Bound the `wanted` (B, n) entries of node `index` by back-substitution; False if the deadline cut it short.
+
+    Where memory does not suffice, in smaller chunks. Raises `MemoryError` if single rows do not fit.
+    """
     lower, upper = (side.flatten(1).clone() for side in bounds.intervals[index])
     sign = lower.new_tensor([-1.0, 1.0]).reshape(2, 1, 1)
-    at_once = _rows_at_once(bounds, index, plan.chunk_bytes)
-    complete = True
-    for owner, samples, entries in _chunks(wanted, at_once):
+    target, complete = Target.of(bounds.graph, index, bounds.inputs.is_box), True
+    at_once = rows_at_once(target.widest, lower, plan.chunk_bytes)
+    for chunk in target.chunks(wanted, at_once):
         if deadline.expired():
             complete = False
             break
-        start = _unit_rows(bounds, index, entries, owner)
-        low, high = substitute(bounds, start, owner, sign, relaxation).flatten(1)
-        lower[samples, entries] = torch.fmax(lower[samples, entries], low)
-        upper[samples, entries] = torch.fmin(upper[samples, entries], high)
+        for samples, entries, low, high in _bounded(bounds, target, chunk, sign, relaxation):
+            lower[samples, entries] = torch.fmax(lower[samples, entries], low)
+            upper[samples, entries] = torch.fmin(upper[samples, entries], high)
     shape = bounds.intervals[index].lower.shape
     bounds.replace(index, Interval(lower.reshape(shape), upper.reshape(shape)))
     return complete
 
 
-def _rows_at_once(bounds: Bounds, index: int, chunk_bytes: int) -> int:
-    """How many rows of node `index`, both sides, may be on their way to the input at the same time."""
-    widest = max(math.prod(node.shape) for node in bounds.graph.nodes[: index + 1])
-    return max(1, chunk_bytes // (_COPIES * bounds.intervals[0].lower.element_size() * widest))
-
-
-def _chunks(unstable: Tensor, at_once: int) -> Iterator[tuple[Owner, Tensor, Tensor]]:
-    """(owner, samples (P,), entries (P,)) of the marked entries of (B, n), at most `at_once` each."""
-    counts = unstable.sum(dim=1).tolist()
-    for sample, count in enumerate(counts):
-        if count >= _ALONE:
-            entries = unstable[sample].nonzero().squeeze(1)
-            for part in torch.split(entries, at_once):
-                yield slice(sample, sample + 1), torch.full_like(part, sample), part
-    few = torch.tensor([count < _ALONE for count in counts], device=unstable.device)
-    samples, entries = (unstable & few[:, None]).nonzero(as_tuple=True)
-    for some, part in zip(torch.split(samples, at_once), torch.split(entries, at_once), strict=True):
-        if len(some):
-            yield some, some, part
-
-
-def _unit_rows(bounds: Bounds, index: int, entries: Tensor, owner: Owner) -> Rows:
-    """Rows for entries of node `index`: already taken through it where it is affine."""
-    graph = bounds.graph
-    node = graph.nodes[index]
-    groups = (1, 1, len(entries)) if isinstance(owner, slice) else (1, len(entries), 1)
-    if not isinstance(node.op, LinearOp):
-        dtype = bounds.intervals[0].lower.dtype
-        values = one_hot(entries, node.shape, dtype)
-        return Rows(index, values.reshape(*groups, *node.shape), values.new_zeros(groups))
-    shape = graph.nodes[node.inputs[0]].shape
-    values = node.op.unit_rows(entries, shape, node.shape).reshape(*groups, *shape)
-    offset = values.new_zeros(()) if node.op.offset is None else node.op.offset
-    constants = offset.expand(node.shape).flatten()[entries].reshape(groups)
-    slack = bounds.rounding.affine(graph, index, 1.0, bounds.picked_size(node.inputs[0], owner))
-    return Rows(node.inputs[0], values, constants, slack)
+def _bounded(
+    bounds: Bounds, target: Target, chunk: Chunk, sign: Tensor, relaxation: Relaxation
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """(samples, entries, lower, upper) of the entries of a chunk, which is halved as often as memory demands."""
+    try:
+        rows = target.rows(bounds, chunk)
+        low, high = substitute(bounds, rows, chunk.owner, sign, relaxation).flatten(1)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        halves = chunk.halves()
+        if halves is None:
+            raise MemoryError(f"one row of {bounds.graph.nodes[target.index].label!r} does not fit") from error
+    else:
+        yield chunk.samples.flatten(), chunk.entries.flatten(), low, high
+        return
+    for half in halves:
+        yield from _bounded(bounds, target, half, sign, relaxation)

@@ -15,13 +15,18 @@ float rows will do, provided each step says how far they are from the exact ones
   gamma_N |a| |b| for a of N entries, so slack grows by ||a||_1 max(gamma_{n+R} Z rho + gamma_{N+R} |b|);
 - a relaxation with slopes of magnitude <= s and offsets <= t: at most eight roundings per entry and two dot products
   of N terms, ||a||_1 (gamma_8 s Z + gamma_{N+8} t);
-- a sum of two rows at a node that is used twice: u ||a||_1 Z; every new constant: 2 u |c|;
-- the input set: ||a||_1 gamma_{N+8} (the largest |x|, plus radius).
-So all of it is ||a||_1 times one number per input, and costs one reduction per step. Magnitudes are themselves
+- a sum of two rows at a node that is used twice: u ||a||_1 Z;
+- the input set: ||a||_1 gamma_{N+8} (the largest |x|, plus radius);
+- the constants are sums of at most T terms a b, two for each node, which errs by gamma_T times the sum of |a| |b|, that
+  is ||a||_1 times the largest |b| of each step: T is added to N wherever a constant arises.
+So all of it is ||a||_1 times one number per input and node, and costs one reduction per step; none after a relaxation,
+whose slopes are at most s: ||a||_1 s bounds the norm of what it returns. Entries that are left out because their value
+is zero on the whole input set, or that are zero outside a window, only make sums shorter. Magnitudes are themselves
 computed in floating point, within a relative gamma_n <= 0.6 percent; `gamma` carries a factor that covers it.
 
 Underflow: a product loses at most 2^-1075; fewer than 2^64 of them, each multiplied by values below 2^300, lose less
-than 2^-700, which is added once. Values beyond 2^300 count as infinite. NaN (inf - inf) means "no bound" everywhere.
+than 2^-700 per step, which is added at the end. Values beyond 2^300 count as infinite. NaN (inf - inf) means "no
+bound" everywhere.
 """
 
 from __future__ import annotations
@@ -37,7 +42,7 @@ from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp
 
 _UNIT = 2.0**-53
-_TINY = 2.0**-700
+_TINY = 2.0**-690
 _HUGE = 2.0**300
 
 Size = Tensor | float
@@ -62,11 +67,15 @@ class Rounding(ABC):
 
     @abstractmethod
     def image(self, graph: Graph, index: int, size: Size) -> Size:
-        """Error of each side of the interval image of affine node `index`, for inputs of size (B,)."""
+        """Error of each side of the interval image (B, *shape) of affine node `index`, for inputs of size (B,)."""
 
     @abstractmethod
     def norm(self, rows: Tensor) -> Size:
         """||a||_1 of rows (S, G, K, *shape)."""
+
+    @abstractmethod
+    def scaled(self, norm: Size, slope: Size) -> Size:
+        """||a||_1 after slopes of at most this magnitude."""
 
     @abstractmethod
     def affine(self, graph: Graph, index: int, norm: Size, size: Size) -> Size:
@@ -102,21 +111,23 @@ class Outward(Rounding):
         return torch.where(size > _HUGE, torch.inf, size)
 
     def image(self, graph: Graph, index: int, size: Size) -> Size:
-        op, sums = _affine(graph, index)
-        reach = torch.as_tensor(size).reshape(-1, *(1 for _ in sums.shape)) * sums
-        offset = 0.0 if op.offset is None else op.offset.abs()
-        return gamma(2 * op.terms + op.rounded + 8) * (reach + offset) + _TINY
+        op = _affine(graph, index)
+        gain, largest = graph.gains[index]
+        error = gamma(2 * op.terms + op.rounded + 8) * (gain * torch.as_tensor(size) + largest) + _TINY
+        return error.reshape(-1, *(1 for _ in graph.nodes[index].shape))
 
     def norm(self, rows: Tensor) -> Size:
         norm: Tensor = torch.linalg.vector_norm(rows.flatten(3), ord=1, dim=3)
         return norm
 
+    def scaled(self, norm: Size, slope: Size) -> Size:
+        return norm * slope * (1 + 16 * _UNIT)
+
     def affine(self, graph: Graph, index: int, norm: Size, size: Size) -> Size:
-        op, sums = _affine(graph, index)
-        error = gamma(op.terms + op.rounded) * float(sums.max()) * size
-        if op.offset is not None:
-            error = error + gamma(sums.numel() + op.rounded) * float(op.offset.abs().max())
-        return norm * error + _TINY
+        op, entries = _affine(graph, index), math.prod(graph.nodes[index].shape)
+        gain, largest = graph.gains[index]
+        constant = gamma(entries + op.rounded + constant_terms(graph)) * largest
+        return norm * (gamma(op.terms + op.rounded) * gain * size + constant) + _TINY
 
     def relaxed(self, entries: int, norm: Size, size: Size, slope: Size, offset: Size) -> Size:
         return norm * (gamma(8) * slope * size + gamma(entries + 8) * offset) + _TINY
@@ -131,15 +142,20 @@ class Outward(Rounding):
         return constants.abs() * (2 * _UNIT)
 
     def outward(self, values: Tensor, slack: Size, sign: Tensor | float) -> Tensor:
-        moved = values + sign * slack
-        return torch.nextafter(moved, torch.as_tensor(sign * math.inf, dtype=moved.dtype))
+        moved = values + sign * (slack + _TINY)
+        return torch.nextafter(moved, torch.as_tensor(sign * math.inf, dtype=moved.dtype, device=moved.device))
 
 
-def _affine(graph: Graph, index: int) -> tuple[LinearOp, Tensor]:
-    op, sums = graph.nodes[index].op, graph.row_sums[index]
-    if not isinstance(op, LinearOp) or sums is None:
+def constant_terms(graph: Graph) -> int:
+    """T, the most terms of a row's constant."""
+    return 2 * len(graph.nodes) + 2
+
+
+def _affine(graph: Graph, index: int) -> LinearOp:
+    op = graph.nodes[index].op
+    if not isinstance(op, LinearOp):
         raise TypeError(f"node {index} is {op.name}, not affine")
-    return op, sums
+    return op
 
 
 @final
@@ -153,6 +169,9 @@ class Nearest(Rounding):
         return 0.0
 
     def norm(self, rows: Tensor) -> Size:
+        return 0.0
+
+    def scaled(self, norm: Size, slope: Size) -> Size:
         return 0.0
 
     def affine(self, graph: Graph, index: int, norm: Size, size: Size) -> Size:

@@ -76,6 +76,15 @@ class Graph:
             sums.append(None if magnitude is None else magnitude.linear(ones)[0])
         return tuple(sums)
 
+    @cached_property
+    def gains(self) -> tuple[tuple[float, float], ...]:
+        """The largest entries of |W| 1 and of |b| of every affine node, zeros for the others."""
+        found = []
+        for node, sums in zip(self.nodes, self.row_sums, strict=True):
+            offset = node.op.offset if isinstance(node.op, LinearOp) else None
+            found.append(tuple(0.0 if x is None or not x.numel() else float(x.abs().max()) for x in (sums, offset)))
+        return tuple((gain, largest) for gain, largest in found)
+
     def _first_tensor(self) -> Tensor:
         tensors = (tensor for node in self.nodes for tensor in node.op.tensors().values())
         return next(tensors, torch.zeros((), dtype=torch.float64))
