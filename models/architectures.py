@@ -1,4 +1,5 @@
-"""The seven architectures of the SoK (Li, Xie, Li: SoK: Certified Robustness for Deep Neural Networks, Sec. VI-A).
+"""The seven architectures of the SoK (Li, Xie, Li: SoK: Certified Robustness for Deep Neural Networks, Sec. VI-A), and
+by their names those of `residual`.
 
 Every hidden layer is followed by a ReLU, the output layer is not. The paper counts the neurons of a network as its
 ReLU units plus its outputs. Weights start from PyTorch's defaults.
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from sokbench.core.errors import InvalidInput, UnknownName
+
+from . import residual
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,15 @@ def build(
     input_shape: (channels, height, width); normalization: (mean, std) per channel, made a layer of the network.
     Raises `UnknownName`, and `InvalidInput` for images too small for the convolutions.
     """
+    layers: list[nn.Module] = [] if normalization is None else [Normalize(*normalization)]
+    if architecture in residual.LAYERS:
+        return nn.Sequential(*layers, *residual.layers(architecture, input_shape, num_classes))
     if architecture not in ARCHITECTURES:
-        raise UnknownName("architecture", architecture, ARCHITECTURES)
+        raise UnknownName("architecture", architecture, [*ARCHITECTURES, *residual.LAYERS])
     plan = ARCHITECTURES[architecture]
     shapes = feature_shapes(plan, input_shape)
     if min(prod(shape) for shape in shapes) < 1 or num_classes < 2:
         raise InvalidInput(f"{architecture} cannot take inputs {input_shape} and {num_classes} classes")
-    layers: list[nn.Module] = [] if normalization is None else [Normalize(*normalization)]
     for conv, (channels, _, _) in zip(plan.convolutions, shapes, strict=False):
         layers += [nn.Conv2d(channels, conv.out, conv.kernel, conv.stride, conv.padding), nn.ReLU()]
     layers.append(nn.Flatten())
@@ -107,6 +112,9 @@ def feature_shapes(plan: Architecture, input_shape: tuple[int, int, int]) -> lis
 
 def neuron_count(architecture: str, input_shape: tuple[int, int, int], num_classes: int) -> int:
     """ReLU units plus outputs, as the SoK counts them."""
+    if architecture in residual.LAYERS:
+        module = nn.Sequential(*residual.layers(architecture, input_shape, num_classes)).eval()
+        return residual.relu_units(module, input_shape) + num_classes
     plan = ARCHITECTURES[architecture]
     units = sum(prod(shape) for shape in feature_shapes(plan, input_shape)[1:])
     return units + sum(plan.hidden) + num_classes

@@ -15,6 +15,7 @@ import msgspec
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load as decode
 from safetensors.torch import save
 from torch import nn
 
@@ -22,9 +23,9 @@ from sokbench.core.errors import InvalidInput
 from sokbench.core.network import network_from_module
 from sokbench.core.registry import component
 
-from . import cards
-from .architectures import neuron_count, parameter_count
-from .measure import measure
+from . import cards, zoo
+from .architectures import ARCHITECTURES, neuron_count, parameter_count
+from .measure import measure, predictions
 from .recipes import recipe
 from .training.loop import Epoch, TrainingData, train
 from .training.recipe import Recipe
@@ -46,22 +47,32 @@ def produce(name: str, out: Path, work: Path) -> cards.Card:
     """Train (or finish training) a model and write its three files; returns the card. Raises `InvalidInput`."""
     chosen = recipe(name)
     dataset = component("sokbench.data").load(chosen.dataset)
-    train_split = dataset.train
-    data = TrainingData(
-        torch.from_numpy(train_split.images),
-        torch.from_numpy(train_split.labels),
-        dataset.num_classes,
-        train_split.sha256,
-    )
+    data = _training_data(chosen, dataset, out)
     checkpoints = work / name.replace("/", "-")
-    module, curve = _train_with_bar(name, chosen, data, checkpoints)
+    weights = decode(cards.checked_weights(chosen.start, out)) if chosen.start else None
+    module, curve = _train_with_bar(name, chosen, data, checkpoints, weights)
     card = _file(name, chosen, dataset, module, curve, out)
     shutil.rmtree(checkpoints)
     return card
 
 
+def _training_data(chosen: Recipe, dataset: Any, out: Path) -> TrainingData:
+    """The training split, and the images of an unlabeled one with the labels that the teacher gives them."""
+    split = dataset.train
+    images, labels, digest = torch.from_numpy(split.images), torch.from_numpy(split.labels), split.sha256
+    if chosen.unlabeled is not None:
+        more = component("sokbench.data").load(chosen.unlabeled.dataset).train
+        teacher = zoo.load(chosen.unlabeled.teacher, out)
+        extra = torch.from_numpy(more.images)
+        if extra.shape[1:] != images.shape[1:] or teacher.num_classes != dataset.num_classes:
+            raise InvalidInput(f"{chosen.unlabeled.dataset} or its teacher does not fit {chosen.dataset}")
+        images, labels = torch.cat([images, extra]), torch.cat([labels, predictions(teacher, extra)])
+        digest = hashlib.sha256(f"{split.sha256} {more.sha256} {teacher.sha256}".encode()).hexdigest()
+    return TrainingData(images, labels, dataset.num_classes, digest)
+
+
 def _train_with_bar(
-    name: str, chosen: Recipe, data: TrainingData, checkpoints: Path
+    name: str, chosen: Recipe, data: TrainingData, checkpoints: Path, weights: dict[str, torch.Tensor] | None
 ) -> tuple[nn.Sequential, list[Epoch]]:
     columns = (
         TextColumn("{task.description}"),
@@ -81,7 +92,7 @@ def _train_with_bar(
             figures = f"loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}, epsilon {epoch.epsilon:.3f}"
             bar.update(task, completed=epoch.epoch, figures=figures)
 
-        return train(chosen, data, checkpoints, on_epoch)
+        return train(chosen, data, checkpoints, on_epoch, weights)
 
 
 def _file(name: str, chosen: Recipe, dataset: Any, module: nn.Sequential, curve: list[Epoch], out: Path) -> cards.Card:
@@ -89,6 +100,7 @@ def _file(name: str, chosen: Recipe, dataset: Any, module: nn.Sequential, curve:
     digest = hashlib.sha256(weights).hexdigest()
     network = network_from_module(module.requires_grad_(False), name, dataset.input_shape, digest)
     images, labels = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
+    epsilon = _EPSILON[chosen.dataset] if chosen.architecture in ARCHITECTURES else None
     card = cards.Card(
         name=name,
         sha256=digest,
@@ -100,7 +112,7 @@ def _file(name: str, chosen: Recipe, dataset: Any, module: nn.Sequential, curve:
         parameters=parameter_count(module),
         train_sha256=dataset.train.sha256,
         test_sha256=dataset.test.sha256,
-        measurements=tuple(measure(network, chosen.objective, _EPSILON[chosen.dataset], images, labels)),
+        measurements=tuple(measure(network, chosen.objective, epsilon, images, labels)),
         seconds=round(sum(epoch.seconds for epoch in curve), 1),
         torch=str(torch.__version__),
     )

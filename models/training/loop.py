@@ -23,7 +23,7 @@ from verifiers.graph.ops import cast
 from ..architectures import build
 from .batches import batches, epoch_generator
 from .objectives import epsilon_at, loss_and_logits
-from .recipe import Recipe, Sgd
+from .recipe import CrownIbp, Recipe, Sgd
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,22 @@ class Epoch:
 OnEpoch = Callable[[Epoch], None]
 
 
-def train(recipe: Recipe, data: TrainingData, folder: Path, on_epoch: OnEpoch) -> tuple[nn.Sequential, list[Epoch]]:
+def train(
+    recipe: Recipe, data: TrainingData, folder: Path, on_epoch: OnEpoch, weights: dict[str, Tensor] | None = None
+) -> tuple[nn.Sequential, list[Epoch]]:
     """Train from the last checkpoint in `folder`, if there is one, to the end; `on_epoch` hears of each new epoch.
+
+    weights: of a network that was trained before, to start from.
 
     The checkpoint's name contains the hashes of recipe and data, so that another recipe never continues it. Raises
     `InvalidInput` if the checkpoint cannot be read.
     """
     module, optimizer = start(recipe, data)
+    if weights is not None:
+        module.load_state_dict(weights)
     checkpoint = folder / f"{recipe.sha256()[:16]}-{data.sha256[:16]}.pt"
     curve = _restore(checkpoint, module, optimizer)
-    graph = _graph_of(module, data)
+    graph = _graph_of(module, data) if isinstance(recipe.objective, CrownIbp) else None
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(len(curve), recipe.epochs):
         epoch = _train_epoch(recipe, data, module, graph, optimizer, number)
@@ -104,7 +110,7 @@ def _train_epoch(
     recipe: Recipe,
     data: TrainingData,
     module: nn.Module,
-    graph: Graph,
+    graph: Graph | None,
     optimizer: torch.optim.Optimizer,
     number: int,
 ) -> Epoch:

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from sokbench.core.errors import InvalidInput
 from sokbench.core.problem import Ball
+from sokbench.core.registry import component
 from verifiers.attacks.descent import descend, negative_cross_entropy
 from verifiers.bounds.training import crown_ibp_margins, ibp_margins
 from verifiers.graph import Graph
 
-from .recipe import Adversarial, Clean, CrownIbp, Gaussian, Objective
+from .recipe import Adversarial, Clean, CrownIbp, Gaussian, Objective, Smoothing
 
 
 def epsilon_at(objective: Objective, epoch: float) -> float:
@@ -28,15 +30,15 @@ def epsilon_at(objective: Objective, epoch: float) -> float:
 
 
 def _ramp(epoch: float, start: float, length: float) -> float:
-    if epoch <= start:
-        return 0.0
-    return 1.0 if epoch >= start + length else (epoch - start) / length
+    if epoch >= start + length:
+        return 1.0
+    return 0.0 if epoch <= start else (epoch - start) / length
 
 
 def loss_and_logits(
     objective: Objective,
     module: nn.Module,
-    graph: Graph,
+    graph: Graph | None,
     x: Tensor,
     labels: Tensor,
     epoch: float,
@@ -44,7 +46,8 @@ def loss_and_logits(
 ) -> tuple[Tensor, Tensor]:
     """The loss of a batch (B, C, H, W), to be differentiated, and the logits of the inputs that were trained on.
 
-    graph: of the module, as `verifiers.graph.trace` gives it, with the module's own parameters.
+    graph: of the module, as `verifiers.graph.trace` gives it, with the module's own parameters; only `CrownIbp` needs
+    it. Raises `InvalidInput` if it is missing there.
     """
     epsilon = epsilon_at(objective, epoch)
     match objective:
@@ -59,7 +62,16 @@ def loss_and_logits(
                 module, x, x, labels, ball, [relative_step * epsilon] * steps, objective=negative_cross_entropy
             )
             return _plain(module, attacked, labels)
+        case Smoothing(name=name, noise=spec, settings=settings, warmup=warmup):
+            smoothing = component("randomized_smoothing.training").objective(name, settings)
+            noise_of = component("randomized_smoothing.noise").from_spec(spec)
+            pair: tuple[Tensor, Tensor] = smoothing.loss(
+                module, x, labels, noise_of, generator, _ramp(epoch, 0.0, warmup)
+            )
+            return pair
         case CrownIbp():
+            if graph is None:
+                raise InvalidInput("CROWN-IBP needs the graph of the network")
             return _crown_ibp(objective, module, graph, x, labels, epsilon)
         case _:
             assert_never(objective)

@@ -56,7 +56,17 @@ class Gaussian(_Kind, frozen=True, tag="gaussian"):
     sigma: float
 
 
-Objective = Clean | Adversarial | CrownIbp | Gaussian
+class Smoothing(_Kind, frozen=True, tag="smoothing"):
+    """An objective of `randomized_smoothing.training`: its name and parameters, the noise as suites write it, and over
+    how many epochs its attack or its weight grows to full strength."""
+
+    name: str
+    noise: dict[str, float | int | str]
+    settings: dict[str, float | int] = {}
+    warmup: float = 0.0
+
+
+Objective = Clean | Adversarial | CrownIbp | Gaussian | Smoothing
 
 
 class Sgd(_Kind, frozen=True, tag="sgd"):
@@ -95,8 +105,17 @@ class Normalization(_Part, frozen=True):
     std: tuple[float, ...]
 
 
+class Unlabeled(_Part, frozen=True):
+    """Images of another data set's training split, labelled by a teacher, the zoo name of a trained network (Carmon et
+    al., Unlabeled Data Improves Adversarial Robustness, NeurIPS 2019). Both kinds are mixed in every batch."""
+
+    dataset: str
+    teacher: str
+
+
 class Recipe(_Part, frozen=True):
-    """source: where the settings come from; departures: what differs from there, and why."""
+    """source: where the settings come from; departures: what differs from there, and why; start: the zoo name of a
+    network of the same architecture to start from (pre-training), "" for fresh weights."""
 
     dataset: str
     architecture: str
@@ -110,6 +129,8 @@ class Recipe(_Part, frozen=True):
     departures: str = ""
     augmentation: Augmentation | None = None
     normalization: Normalization | None = None
+    start: str = ""
+    unlabeled: Unlabeled | None = None
 
     def sha256(self) -> str:
         """Of the JSON form of all settings; the two texts do not count."""

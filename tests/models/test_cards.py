@@ -22,6 +22,8 @@ from sokbench import data
 from sokbench.core.errors import InvalidInput, UnknownName
 
 NAME = "mnist5k/fcnn_a/clean"
+# the others are on CIFAR-10, which is not everywhere, and only meant to be smoothed
+DIGITS = sorted(name for name in SHIPPED if name.startswith("mnist5k/"))
 LARGEST_TOTAL = 6_000_000
 
 
@@ -48,7 +50,7 @@ def test_shipped_model_is_what_its_card_says(name: str) -> None:
     assert len(curve) == 1 + card.recipe.epochs
 
 
-@pytest.mark.parametrize("name", sorted(SHIPPED))
+@pytest.mark.parametrize("name", DIGITS)
 def test_recorded_clean_accuracy_is_reproduced_exactly(name: str) -> None:
     card = cards.card(name)
     dataset = data.load(card.recipe.dataset)
@@ -58,7 +60,7 @@ def test_recorded_clean_accuracy_is_reproduced_exactly(name: str) -> None:
     assert (clean_correct(zoo.load(name), images, labels), len(labels)) == (recorded.correct, recorded.total)
 
 
-@pytest.mark.parametrize("name", sorted(SHIPPED))
+@pytest.mark.parametrize("name", DIGITS)
 def test_accuracies_are_in_their_order(name: str) -> None:
     """No verified accuracy above the attack's, no attack accuracy above the clean one, on the same 1,000 digits."""
     card = cards.card(name)

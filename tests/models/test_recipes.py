@@ -23,7 +23,8 @@ def test_the_70_models_of_the_sok_have_recipes() -> None:
         for training in trainings
     }
     assert len(expected) == 70
-    assert set(RECIPES) - set(SHIPPED) == expected
+    of_the_sok = {name for name in RECIPES if name.split("/")[1] in ARCHITECTURES}
+    assert of_the_sok - set(SHIPPED) == expected
 
 
 def test_settings_of_the_sok() -> None:

@@ -15,7 +15,8 @@ from models import cards, zoo
 from models.measure import measure
 from models.recipes import RECIPES, SHIPPED
 from models.train import main
-from models.training.recipe import Objective, Recipe
+from models.training.recipe import Objective, Recipe, Sgd, Unlabeled
+from sokbench.core.errors import InvalidInput
 from sokbench.core.network import Network
 
 NAME = "mnist5k/fcnn_a/clean"
@@ -85,3 +86,26 @@ def test_help_list_and_mistakes() -> None:
     code, output = run("mnist5k/cnn_a/kadv")
     assert code == 2
     assert "did you mean mnist5k/cnn_a/adv" in output
+
+
+def test_pretraining_and_unlabeled_images(short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that goes on from another one, on twice the images, half of them labelled by that one."""
+    out, work = tmp_path / "out", tmp_path / "work"
+    first = models.build.produce(NAME, out, work)
+    student = "mnist5k/fcnn_a/student"
+    more = Unlabeled(dataset="mnist5k", teacher=NAME)
+    brief = replace(short, epochs=1, start=NAME, unlabeled=more, optimizer=Sgd(1e-9, 0.0, 0.0))
+    monkeypatch.setattr(models.build, "recipe", {NAME: short, student: brief}.__getitem__)
+    dataset = models.build.component("sokbench.data").load("mnist5k")
+    data = models.build._training_data(brief, dataset, out)
+    assert len(data.images) == len(data.labels) == 8000
+    assert data.sha256 != dataset.train.sha256
+    assert 0.5 < float((data.labels[4000:] == data.labels[:4000]).float().mean()) < 1.0
+    second = models.build.produce(student, out, work)
+    # a rate of next to nothing leaves it where it started
+    assert second.measured("clean") == first.measured("clean")
+    assert second.recipe.unlabeled == more
+    wrong = replace(brief, unlabeled=Unlabeled(dataset="cifar10", teacher=NAME))
+    if models.build.component("sokbench.data").availability("cifar10").ready:
+        with pytest.raises(InvalidInput, match="does not fit"):
+            models.build._training_data(wrong, dataset, out)

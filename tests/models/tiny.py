@@ -16,6 +16,7 @@ from models.training.recipe import (
     Objective,
     Recipe,
     Sgd,
+    Smoothing,
     StepDecay,
 )
 
@@ -24,6 +25,12 @@ OBJECTIVES: dict[str, Objective] = {
     "adversarial": Adversarial(epsilon=0.1, steps=2, relative_step=0.5, warmup=2.0),
     "crown_ibp": CrownIbp(epsilon=0.1, ramp_start=1.0, ramp_length=2.0, final_kappa=0.5, final_beta=0.0),
     "gaussian": Gaussian(sigma=0.25),
+    "smoothing": Smoothing(
+        name="smooth_adv",
+        noise={"kind": "gaussian", "sigma": 0.25},
+        settings={"radius": 0.1, "steps": 1, "copies": 2},
+        warmup=2.0,
+    ),
 }
 
 
