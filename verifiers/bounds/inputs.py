@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from sokbench.core.errors import Unsupported
+from sokbench.core.errors import InvalidInput
 from sokbench.core.problem import Ball
 
 UNDERFLOW = 2.0**-500
@@ -24,6 +24,14 @@ class Interval(NamedTuple):
 
     lower: Tensor
     upper: Tensor
+
+
+class DualBall(NamedTuple):
+    """{centre + d: a d <= radius ||a||_q for all a}; centre (B, *shape), radius (B,)."""
+
+    centre: Tensor
+    radius: Tensor
+    q: float
 
 
 class InputSet(ABC):
@@ -47,23 +55,34 @@ class InputSet(ABC):
         """Whether the set is its interval hull."""
 
     @property
-    def ball(self) -> tuple[Tensor, float, float] | None:
-        """(centre (B, *shape), radius, q): the set lies in {centre + d: a d <= radius ||a||_q for all a}; None where
-        that says nothing beyond the hull."""
+    def ball(self) -> DualBall | None:
+        """A ball that holds the set, with the set's hull; None where it says nothing beyond the hull."""
         return None
 
 
 def input_set(x: Tensor, ball: Ball) -> InputSet:
-    """The set of `ball` around each of x (B, *shape). Raises `Unsupported` for l0."""
+    """The set of `ball` around each of x (B, *shape). Raises `Unsupported` for l0 without a box."""
     if ball.norm == "linf":
         return Box(x, ball.radius, ball.low, ball.high)
-    if ball.norm in ("l2", "l1"):
-        return LpBall(x, ball.radius, 2.0 if ball.norm == "l2" else torch.inf, ball.low, ball.high)
-    raise Unsupported(f"linear bounds for the norm {ball.norm} are not available")
+    if ball.norm == "l0":
+        from .sparse import Sparse
+
+        return Sparse(x, int(ball.radius), ball.low, ball.high)
+    return LpBall(x, ball.radius, 2.0 if ball.norm == "l2" else torch.inf, ball.low, ball.high)
+
+
+def per_input(radius: float | Tensor, x: Tensor) -> Tensor:
+    """A radius for all inputs or one for each, as (B,). Raises `InvalidInput` for another shape or a negative one."""
+    radii = torch.as_tensor(radius, dtype=x.dtype, device=x.device)
+    if radii.shape not in ((), x.shape[:1]) or not bool((radii >= 0).all()):
+        raise InvalidInput(f"a radius >= 0 or one for each of {len(x)} inputs is expected, not {tuple(radii.shape)}")
+    return radii.expand(len(x))
 
 
 def box_around(x: Tensor, radius: float | Tensor, low: float | None, high: float | None) -> Interval:
-    """[x - radius, x + radius] cut with [low, high], rounded outward."""
+    """[x - radius, x + radius] cut with [low, high], rounded outward; radius: a number, (B,) or as x."""
+    if isinstance(radius, Tensor) and radius.dim() == 1 and x.dim() > 1:
+        radius = per_input(radius, x).reshape(-1, *(1 for _ in x.shape[1:]))
     infinity = x.new_tensor(torch.inf)
     lower = torch.nextafter(x - radius, -infinity)
     upper = torch.nextafter(x + radius, infinity)
@@ -74,7 +93,7 @@ def box_around(x: Tensor, radius: float | Tensor, low: float | None, high: float
 
 @final
 class Box(InputSet):
-    """x' with |x' - x| <= radius, cut with [low, high]: exact."""
+    """x' with |x' - x| <= radius, cut with [low, high]: exact. radius: a number, (B,) or one per coordinate as x."""
 
     def __init__(self, x: Tensor, radius: float | Tensor, low: float | None = None, high: float | None = None) -> None:
         self._hull = box_around(x, radius, low, high)
@@ -98,6 +117,7 @@ class Box(InputSet):
 @final
 class LpBall(InputSet):
     """x' with ||x' - x||_p <= radius for p = 2 or 1 (q, the dual exponent, is 2 or infinity), cut with [low, high].
+    radius: a number, or one per input (B,).
 
     Without a box the extremum of a x is a x +- radius ||a||_q. With one, coordinate i can move by at most d_i in the
     direction that helps, and by weak duality the gain is at most radius ||t||_q + (|a| - t) d for every 0 <= t <= |a|
@@ -105,9 +125,11 @@ class LpBall(InputSet):
     row) and within a few fixed-point steps of it for p = 2 (some 30 passes over the row).
     """
 
-    def __init__(self, x: Tensor, radius: float, q: float, low: float | None, high: float | None) -> None:
-        self._x, self._radius, self._q = x, radius, q
-        self._hull = box_around(x, radius, low, high)
+    def __init__(
+        self, x: Tensor, radius: float | Tensor, q: float, low: float | None = None, high: float | None = None
+    ) -> None:
+        self._x, self._radius, self._q = x, per_input(radius, x), q
+        self._hull = box_around(x, self._radius, low, high)
         self._cut = low is not None or high is not None
         infinity = x.new_tensor(torch.inf)
         self._up = torch.nextafter(self._hull.upper - x, infinity)
@@ -118,14 +140,16 @@ class LpBall(InputSet):
 
     def concretize(self, rows: Tensor, sign: Tensor, owner: Owner) -> Tensor:
         centre, rates = pair(rows, self._x[owner]), rows.abs().flatten(3)
+        radius = self._radius[owner][:, None]
         if not self._cut:
             dual: Tensor = torch.linalg.vector_norm(rates, ord=self._q, dim=3)
-            return centre + sign * (self._radius * (dual + UNDERFLOW))
+            return centre + sign * (radius * (dual + UNDERFLOW))
         up, down = (room[owner].flatten(1)[:, None] for room in (self._up, self._down))
         room = torch.where(sign[..., None] * rows.flatten(3) > 0, up, down)
-        pays = _l2_share(rates, room, self._radius) if self._q == 2.0 else _l1_share(rates, room, self._radius)
+        share = _l2_share if self._q == 2.0 else _l1_share
+        pays = share(rates, room, radius[..., None])
         ball: Tensor = torch.linalg.vector_norm(pays, ord=self._q, dim=3) + UNDERFLOW
-        gain = self._radius * ball + ((rates - pays) * room).sum(dim=3)
+        gain = radius * ball + ((rates - pays) * room).sum(dim=3)
         return centre + sign * torch.minimum(gain, (rates * room).sum(dim=3))
 
     def size(self) -> Tensor:
@@ -136,20 +160,20 @@ class LpBall(InputSet):
         return False
 
     @property
-    def ball(self) -> tuple[Tensor, float, float] | None:
-        return self._x, self._radius, self._q
+    def ball(self) -> DualBall | None:
+        return DualBall(self._x, self._radius, self._q)
 
 
 _STEPS = 5
 
 
-def _l2_share(rates: Tensor, room: Tensor, radius: float) -> Tensor:
+def _l2_share(rates: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """t = min(|a|, s d), where s makes the best move min(|a| / s, d) as long as the radius.
 
     The fixed point s^2 = sum of a_i^2 over free i / (radius^2 - sum of d_i^2 over stuck i) is approached from above.
     """
     limits = torch.finfo(rates.dtype)
-    scale = torch.linalg.vector_norm(rates, dim=3, keepdim=True) / max(radius, limits.tiny)
+    scale = torch.linalg.vector_norm(rates, dim=3, keepdim=True) / radius.clamp(min=limits.tiny)
     for _ in range(_STEPS):
         stuck = (rates >= scale * room).to(rates.dtype)
         left = radius**2 - (stuck * room.square()).sum(dim=3, keepdim=True)
@@ -158,7 +182,7 @@ def _l2_share(rates: Tensor, room: Tensor, radius: float) -> Tensor:
     return torch.minimum(rates, scale * room)
 
 
-def _l1_share(rates: Tensor, room: Tensor, radius: float) -> Tensor:
+def _l1_share(rates: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """t = min(|a|, s), where the coordinates of larger |a| can just spend the radius."""
     ordered, places = rates.sort(dim=3, descending=True)
     spent = room.gather(3, places.expand_as(room)).cumsum(dim=3)

@@ -37,18 +37,18 @@ def propagate(
 
 
 def ball_image(
-    graph: Graph, index: int, centre: Tensor, radius: float, q: float, size: Size, rounding: Rounding
+    graph: Graph, index: int, centre: Tensor, radius: Tensor, q: float, size: Size, rounding: Rounding
 ) -> Interval | None:
     """W centre + b -+ radius ||W_j||_q: the exact range of an affine node over an l_p ball, q dual to p.
 
-    size: at least |centre| + radius. None for an operation whose row norms are not at hand.
+    radius: (B,); size: at least |centre| + radius. None for an operation whose row norms are not at hand.
     """
     op = graph.nodes[index].op
     norms = op.row_norms(q, graph.nodes[graph.nodes[index].inputs[0]].shape) if isinstance(op, LinearOp) else None
     if norms is None:
         return None
     value = op.forward(centre)
-    reach = radius * (norms + UNDERFLOW) + rounding.image(graph, index, size)
+    reach = radius.reshape(-1, *(1 for _ in value.shape[1:])) * (norms + UNDERFLOW) + rounding.image(graph, index, size)
     return Interval(value - reach, value + reach)
 
 

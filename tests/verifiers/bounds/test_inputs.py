@@ -8,11 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
-from torch import Tensor
+from torch import Tensor, nn
 
-from sokbench.core.errors import Unsupported
+from sokbench.core.deadline import Deadline
+from sokbench.core.errors import InvalidInput
 from sokbench.core.problem import Ball
-from verifiers.bounds.inputs import Box, InputSet, input_set
+from tests.verifiers.bounds.nets import graph_for
+from verifiers.bounds.inputs import Box, InputSet, LpBall, input_set
+from verifiers.bounds.plans import Plan
+from verifiers.bounds.propagation import run
+from verifiers.bounds.rounding import Outward
 
 BOTH = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1)
 
@@ -85,6 +90,43 @@ def test_hull_contains_the_ball_in_real_arithmetic(norm: str) -> None:
     assert bool((upper - lower < 0.6 + 1e-12).all())
 
 
-def test_l0_is_not_supported_yet() -> None:
-    with pytest.raises(Unsupported, match="l0"):
-        input_set(torch.zeros(1, 3), Ball("l0", 1.0))
+def test_a_radius_for_each_input() -> None:
+    x, rows = torch.rand(3, 5, dtype=torch.float64), torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    radii = torch.tensor([0.0, 0.1, 0.7], dtype=torch.float64)
+    for norm, q in (("l2", 2.0), ("l1", torch.inf), ("linf", 1.0)):
+        for low, high in ((None, None), (0.0, 1.0)):
+            whole = Box(x, radii, low, high) if norm == "linf" else LpBall(x, radii, q, low, high)
+            found = whole.concretize(rows, BOTH, slice(0, 3))
+            for i, radius in enumerate(radii.tolist()):
+                alone = input_set(x[i : i + 1], Ball(norm, radius, low, high))  # type: ignore[arg-type]
+                expected = alone.concretize(rows[:, i : i + 1], BOTH, slice(0, 1))
+                assert torch.allclose(found[:, i : i + 1], expected, atol=1e-12)
+                assert torch.equal(whole.size()[i], alone.size()[0])
+                assert all(map(torch.equal, (s[i : i + 1] for s in whole.interval()), alone.interval()))
+
+
+def test_a_radius_for_each_coordinate() -> None:
+    x = torch.rand(2, 3, dtype=torch.float64)
+    radius = torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.0, 1.0]], dtype=torch.float64)
+    rows = torch.randn(1, 2, 4, 3, dtype=torch.float64)
+    found = Box(x, radius).concretize(rows, BOTH, slice(0, 2))
+    reach = (rows[0].abs() * radius[:, None]).sum(dim=2)
+    middle = (rows[0] * x[:, None]).sum(dim=2)
+    assert torch.allclose(found, torch.stack([middle - reach, middle + reach]), atol=1e-12)
+
+
+@pytest.mark.parametrize("radius", [torch.tensor([0.1, 0.2]), torch.tensor([0.1, 0.2, -0.1]), torch.ones(3, 1)])
+def test_radii_that_do_not_fit_are_refused(radius: Tensor) -> None:
+    with pytest.raises(InvalidInput, match="each of 3 inputs"):
+        LpBall(torch.zeros(3, 4), radius, 2.0)
+
+
+def test_interval_bounds_of_the_first_layer_know_each_radius() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)).double()
+    x, radii = torch.rand(2, 6, dtype=torch.float64), torch.tensor([0.1, 0.5], dtype=torch.float64)
+    graph = graph_for(module, (6,))
+    bounds, _ = run(graph, LpBall(x, radii, 2.0), Plan(None, False), Outward(), graph.magnitudes, Deadline())
+    weight = module[0].weight.detach()
+    expected = radii[:, None] * weight.norm(dim=1)
+    assert torch.allclose(bounds.intervals[1].upper, module[0](x).detach() + expected, atol=1e-12)
