@@ -25,6 +25,9 @@ SELU = (1.6732632423543772, 1.0507009873554805)
 
 IDENTITIES = {"alias", "clone", "contiguous", "detach", "lift_fresh_copy", "positive", "_assert_tensor_metadata"}
 
+SEEDED_BY_DROPOUT = {"lstm", "scaled_dot_product_attention"}
+"""Random only if they drop out, which their functions check."""
+
 UNARY: dict[str, type[Op]] = {
     "abs": elementwise.Abs,
     "atan": elementwise.Arctan,
@@ -167,8 +170,8 @@ def _lstm(
     b: Builder, x: Any, states: Sequence[Operand], weights: Sequence[Tensor], biases: bool, layers: int, dropout: float,
     train: bool, bidirectional: bool, batch_first: bool,
 ) -> list[Any]:  # fmt: skip
-    if any(isinstance(state, Value) for state in states) or len(weights) % layers or not batch_first:
-        raise Unsupported(f"lstm at {b.where!r}: batch_first=True, constant states and proj_size=0 are supported")
+    if any(isinstance(state, Value) for state in states) or not batch_first or (train and dropout):
+        raise Unsupported(f"lstm at {b.where!r}: batch_first=True, constant states and no dropout are supported")
     count = 4 if biases else 2
     groups = [weights[i : i + count] for i in range(0, len(weights), count)]
     if any(len(group) != count for group in groups) or len(groups) != states[0].shape[0]:

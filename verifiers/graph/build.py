@@ -92,7 +92,7 @@ class Builder:
         """`value` as a tensor, if it does not depend on the input."""
         if isinstance(value, Value):
             raise Unsupported(f"an argument at {self.where!r} that must be constant depends on the input")
-        tensor = torch.as_tensor(value)
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise Unsupported(f"a constant at {self.where!r} is infinite or not a number")
         return tensor
@@ -180,7 +180,7 @@ class Builder:
         return self.scale(a, 1.0, b) if isinstance(a, Value) else self.scale(b, 1.0, a)
 
     def difference(self, a: Operand, b: Operand) -> Value:
-        return self.sum(a, self.scale(b, -1.0) if isinstance(b, Value) else -torch.as_tensor(b))
+        return self.sum(a, self.scale(b, -1.0) if isinstance(b, Value) else -self.constant(b))
 
     def product(self, a: Operand, b: Operand) -> Value:
         if isinstance(a, Value) and isinstance(b, Value):

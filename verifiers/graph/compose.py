@@ -35,9 +35,7 @@ def maximum(b: Builder, x: Operand, y: Operand) -> Value:
 
 
 def minimum(b: Builder, x: Operand, y: Operand) -> Value:
-    return b.scale(
-        maximum(b, *(b.scale(z, -1.0) if isinstance(z, Value) else -torch.as_tensor(z) for z in (x, y))), -1.0
-    )
+    return b.scale(maximum(b, *(b.scale(z, -1.0) if isinstance(z, Value) else -b.constant(z) for z in (x, y))), -1.0)
 
 
 def clamp(b: Builder, x: Value, low: Operand, high: Operand) -> Value:

@@ -16,7 +16,7 @@ from torch.nn import Module
 
 from sokbench.core.errors import Unsupported
 
-from .aten import HANDLERS, IDENTITIES, UNARY
+from .aten import HANDLERS, IDENTITIES, SEEDED_BY_DROPOUT, UNARY
 from .build import Builder, MixesBatch, Value
 from .graph import Graph
 from .moved import ARRANGEMENTS, Moved, rearranged, row_wise
@@ -45,7 +45,7 @@ def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
         return _convert(program, module, tuple(input_shape), first.dtype)
     except _UnknownOperation as unknown:
         try:
-            return _convert(program.run_decompositions({}), module, tuple(input_shape), first.dtype)
+            return _convert(program.run_decompositions(_decompositions()), module, tuple(input_shape), first.dtype)
         except Unsupported:
             raise Unsupported(str(unknown)) from None
 
@@ -67,6 +67,15 @@ def _exported(module: Module, example: Tensor) -> Any:
         for part, mode in modes:
             part.training = mode
     return program
+
+
+def _decompositions() -> Any:
+    """What torch knows to write in terms of other operations, but for what is known here."""
+    table: Any = torch.export.default_decompositions()
+    for operation in list(table.keys()):
+        if str(operation).split(".")[1] in HANDLERS.keys() | ARRANGEMENTS | IDENTITIES:
+            table.pop(operation)
+    return table
 
 
 def _in_place(node: Any) -> bool:
@@ -117,11 +126,12 @@ def _bound(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any
 def _evaluate(builder: Builder, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name, bound = _name(node), _bound(node, args, kwargs)
     place = f"{name!r} at {builder.where}"
+    kinds = {type(leaf) for leaf in torch.utils._pytree.tree_leaves(bound)} & {Value, Moved, _Unknown}
     idle = name in IDENTITIES or (name.endswith("dropout") and bound[2] is False)
-    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and not idle:
+    random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    if random and not idle and not (kinds and name in SEEDED_BY_DROPOUT):
         raise Unsupported(f"the operation {place} is random")
-    kinds = {type(leaf) for leaf in torch.utils._pytree.tree_leaves(bound)}
-    if not kinds & {Value, Moved, _Unknown}:
+    if not kinds:
         return node.target(*args, **kwargs)
     if node.target is operator.getitem:
         return args[0][args[1]] if args[1] < len(args[0]) else _Unknown()

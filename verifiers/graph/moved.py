@@ -15,7 +15,7 @@ from sokbench.core.errors import Unsupported, first_line
 from .build import Builder, MixesBatch, Value
 
 ARRANGEMENTS = {
-    "as_strided", "broadcast_to", "channel_shuffle", "chunk", "diagonal", "expand", "expand_as", "flatten", "flip",
+    "broadcast_to", "channel_shuffle", "chunk", "diagonal", "expand", "expand_as", "flatten", "flip",
     "gather", "hsplit", "index", "index_select", "mT", "moveaxis", "movedim", "narrow", "numpy_T", "permute",
     "pixel_shuffle", "pixel_unshuffle", "ravel", "repeat", "repeat_interleave", "reshape", "reshape_as", "roll",
     "rot90", "select", "slice", "split", "split_with_sizes", "squeeze", "swapaxes", "swapdims", "t",
@@ -48,7 +48,9 @@ def rearranged(b: Builder, run: Callable[..., Any], args: tuple[Any, ...], kwarg
     """
 
     def places(leaf: Any) -> Any:
-        return leaf.index if isinstance(leaf, Moved) else b.indices(leaf) if isinstance(leaf, Value) else leaf
+        return (
+            leaf.index.contiguous() if isinstance(leaf, Moved) else b.indices(leaf) if isinstance(leaf, Value) else leaf
+        )
 
     source = args[0].value if isinstance(args[0], Moved) else args[0]
     try:

@@ -147,7 +147,11 @@ def avg_pool(b: Builder, x: Value, windows: Windows, count_padding: bool, diviso
         low, high = (-windows.before[axis], size + windows.after[axis]) if count_padding else (0, size)
         counts.append(((places[axis] >= low) & (places[axis] < high)).sum(dim=1))
     area = math.prod(kernel)
-    weights = area / (counts[0][:, None] * counts[1]).double() if divisor is None else torch.tensor(area / divisor)
+    weights = (
+        area / (counts[0][:, None] * counts[1]).double()
+        if divisor is None
+        else torch.tensor(area / divisor, dtype=torch.float64)
+    )
     if windows.before == windows.after and not windows.ceil:
         found = b.add(AvgPool2d(kernel, stride, _pair(windows.before)), x)
     else:

@@ -22,13 +22,18 @@ from verifiers.graph.onnx_network import load_onnx, onnx_interface
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[object]) -> Path:
+def save(
+    path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[object], opset: int = 13
+) -> Path:
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
-    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "classes"])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "net", [given], [result], initializers)
-    opset = [helper.make_opsetid("", 13)]
-    path.write_bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    opsets = [helper.make_opsetid("", opset)]
+    model = onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    if not model.graph.output[0].type.tensor_type.HasField("shape"):
+        model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "classes"]))
+    path.write_bytes(model.SerializeToString())
     return path
 
 
