@@ -13,7 +13,6 @@ from sokbench.core.problem import Ball
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
-from .state import Bounds
 from .forward import run_forward
 from .inputs import InputSet, Interval
 from .plans import Plan, plan_of
@@ -21,6 +20,7 @@ from .propagation import margins, run
 from .relaxations import INTERVAL
 from .request import checked_inputs, checked_labels, full_margins
 from .rounding import Outward
+from .state import Bounds
 
 __all__ = ["NodeBounds", "Plan", "bounds", "margin_bounds", "preactivation_bounds", "prepare", "run_plan"]
 
@@ -40,7 +40,7 @@ def prepare(network: Network) -> None:
     _ = graph.magnitudes, graph.row_sums
 
 
-def bounds(network: Network, x: Tensor, ball: Ball, method: str | Plan = "crown") -> list[NodeBounds]:
+def bounds(network: Network, x: Tensor, ball: Ball | InputSet, method: str | Plan = "crown") -> list[NodeBounds]:
     """Bounds of every node of the network's graph, from the input to the logits, by a plan of `verifiers.bounds.plans`.
 
     x: (B, *input_shape). float64, outward rounded; -inf and inf where nothing is known. Every entry of every node is
@@ -77,15 +77,16 @@ def _known(interval: Interval) -> Interval:
 def preactivation_bounds(
     graph: Graph,
     x: Tensor,
-    ball: Ball,
+    ball: Ball | InputSet,
     plan: str | Plan = "crown",
     deadline: Deadline = Deadline(),  # noqa: B008
 ) -> list[tuple[Tensor, Tensor]]:
     """Lower and upper bounds of the input of every ReLU, in order, each (B, *node shape), float64.
 
     x: (B, *input_shape). The bounds hold in real arithmetic for every input in the ball around x.
-    Raises `Unsupported` for l0 balls and operations without bounds, `InvalidInput` for inputs of the wrong shape,
-    outside the box or not finite, `OutOfTime` when `deadline` passes.
+    ball: or any input set, in float64, around x.
+    Raises `Unsupported` for l0 balls without a box and operations without bounds, `InvalidInput` for inputs of the
+    wrong shape, outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
     with torch.no_grad():
         found, _, complete = run_plan(graph, checked_inputs(graph, x, ball), plan_of(plan), deadline)
@@ -98,7 +99,7 @@ def margin_bounds(
     graph: Graph,
     x: Tensor,
     labels: Tensor,
-    ball: Ball,
+    ball: Ball | InputSet,
     plan: str | Plan = "crown",
     deadline: Deadline = Deadline(),  # noqa: B008
 ) -> Tensor:

@@ -13,13 +13,20 @@ from .inputs import InputSet, input_set
 from .propagation import other_classes
 
 
-def checked_inputs(graph: Graph, x: Tensor, ball: Ball) -> InputSet:
-    """The balls around x (B, *input_shape) as an input set in float64.
+def checked_inputs(graph: Graph, x: Tensor, ball: Ball | InputSet) -> InputSet:
+    """The balls around x (B, *input_shape) as an input set in float64; another input set, in float64, as it is.
 
-    Raises `Unsupported` for norms without one, `InvalidInput` for a wrong shape, values outside the box or not finite.
+    Raises `Unsupported` for an l0 ball without a box, `InvalidInput` for a wrong shape, values outside the box or not
+    finite.
     """
     if tuple(x.shape[1:]) != graph.input_shape:
         raise InvalidInput(f"the inputs have shape {tuple(x.shape)}, the network expects (B, *{graph.input_shape})")
+    if isinstance(ball, InputSet):
+        hull = ball.interval().lower
+        if hull.shape != x.shape or hull.dtype != torch.float64:
+            found = f"{tuple(hull.shape)} in {hull.dtype}"
+            raise InvalidInput(f"the input set is {found}, the inputs are {tuple(x.shape)} and sets are in float64")
+        return ball
     check_inputs(x, ball)
     return input_set(x.detach().double().cpu(), ball)
 

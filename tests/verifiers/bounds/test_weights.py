@@ -6,14 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sokbench.core.deadline import Deadline
 from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.problem import Ball
+from verifiers.bounds import margin_bounds
 from verifiers.bounds.inputs import Box, LpBall
-from verifiers.bounds.plans import PLANS
-from verifiers.bounds.propagation import margins, run
-from verifiers.bounds.relaxations import ADAPTIVE, INTERVAL
-from verifiers.bounds.rounding import Outward
 from verifiers.bounds.weights import Product, perturb_weights
 from verifiers.graph import trace
 from verifiers.graph.graph import Graph
@@ -23,9 +19,8 @@ BOTH = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1)
 
 
 def lower_margins(graph: Graph, inputs: Product, labels: list[int], plan: str) -> Tensor:
-    graph = simplify(graph)
-    bounds, _ = run(graph, inputs, PLANS[plan], Outward(), graph.magnitudes, Deadline())
-    return margins(bounds, torch.tensor(labels), INTERVAL if plan == "ibp" else ADAPTIVE, 1 << 26)
+    found = margin_bounds(simplify(graph), inputs.interval().lower, torch.tensor(labels), inputs, plan)
+    return found[found.isfinite()].reshape(len(labels), -1)
 
 
 def joined(x: Tensor, *tensors: Tensor) -> Tensor:
