@@ -9,16 +9,20 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .core.deadline import Deadline
+from .core.deadline import Deadline, OutOfTime
 from .core.errors import Unsupported
 from .core.outcome import Outcome, Termination, Verdict
 from .core.property import float32_inside
+from .core.property_method import PropertyVerifier
 from .core.registry import component
 from .core.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from .core.method import Method
     from .core.network import Network
@@ -46,6 +50,8 @@ def decide(
     Raises `InvalidInput` if the property is not about this network.
     """
     started, deadline = time.monotonic(), Deadline.after(limit)
+    if isinstance(method, PropertyVerifier):
+        return replace(_asked_directly(method, network, asked, deadline, onnx), seconds=time.monotonic() - started)
     try:
         problems = component("verifiers.graph.reduction").reduce_property(network, asked)
     except Unsupported as reason:
@@ -66,11 +72,35 @@ def decide(
     return replace(_together(outcomes), seconds=time.monotonic() - started)
 
 
+def _asked_directly(
+    method: PropertyVerifier, network: Network, asked: Property, deadline: Deadline, onnx: Path | None
+) -> Outcome:
+    """The answer of a method that takes properties, its witness judged like any other."""
+    try:
+        outcome = method.decide_property(network, asked, deadline, onnx)
+    except Unsupported as reason:
+        return _unknown(Termination.UNSUPPORTED, reason=str(reason))
+    except OutOfTime as late:
+        return _unknown(Termination.TIMEOUT, **late.stats)
+    if outcome.witness is None:
+        return outcome
+    x = outcome.witness.double().reshape(-1).numpy()
+    nearest = min(asked.cases, key=lambda case: case.outside(x))
+    return _confirmed(outcome, float32_inside(x, nearest.lower, nearest.upper), network, asked, onnx)
+
+
 def _judged(outcome: Outcome, reduced: Any, network: Network, asked: Property, onnx: Path | None) -> Outcome:
     """The outcome with its witness in the original input space, if the original property is violated there."""
+    x = float32_inside(reduced.original(outcome.witness), reduced.lower, reduced.upper)
+    return _confirmed(outcome, x, network, asked, onnx)
+
+
+def _confirmed(
+    outcome: Outcome, x: NDArray[np.float32], network: Network, asked: Property, onnx: Path | None
+) -> Outcome:
+    """Violated by `x` (inputs,) if it is; unknown if not."""
     import torch
 
-    x = float32_inside(reduced.original(outcome.witness), reduced.lower, reduced.upper)
     found = replay(asked, network, x, onnx)
     stats = {**outcome.stats, **found.facts()}
     if not found.valid:

@@ -9,10 +9,11 @@ from pathlib import Path
 from ..core.certifier import Certifier
 from ..core.method import FAMILIES, Attack, BoundingVerifier, CompleteVerifier
 from ..core.problem import NORMS, TRANSFORMATIONS
+from ..core.property_method import PropertyVerifier
 from .exercise import Subject
 
 _CLASSES: dict[str, tuple[type, ...]] = {
-    "verifier": (BoundingVerifier, CompleteVerifier),
+    "verifier": (BoundingVerifier, CompleteVerifier, PropertyVerifier),
     "attack": (Attack,),
     "certifier": (Certifier,),
 }

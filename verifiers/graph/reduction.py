@@ -59,14 +59,19 @@ class Reduced:
         return np.clip(x, self.lower, self.upper)
 
 
+def graph_as_written(network: Network) -> Graph:
+    """The graph of `network` in its own type, nothing folded. Raises `Unsupported` as tracing does."""
+    module = network.module
+    return module.graph() if isinstance(module, GraphModule) else trace(module, network.input_shape)
+
+
 def reduce_property(network: Network, asked: Property) -> list[Reduced]:
     """Problems such that the property holds if all are verified; each witness of one is a candidate violation.
 
     Raises `InvalidInput` if the property is about other numbers of inputs or outputs than the network has, and
     `Unsupported` for coefficients that are no float32 numbers and for networks that cannot be traced.
     """
-    module = network.module
-    graph = module.graph() if isinstance(module, GraphModule) else trace(module, network.input_shape)
+    graph = graph_as_written(network)
     sizes = int(np.prod(graph.input_shape)), int(np.prod(graph.nodes[-1].shape))
     if sizes != (asked.inputs, asked.outputs):
         raise InvalidInput(
