@@ -21,6 +21,7 @@ from verifiers.graph.ops import Add, LinearOp, one_hot
 from .inputs import InputSet
 from .optimized import Relus, Start, Sweep, Triangles, cast, triangles
 from .optimized_ascent import Ascent, Done, Schedule, ascend
+from .optimized_reduce import without_inactive
 from .rounding import Nearest, Outward
 
 Interval = tuple[Tensor, Tensor]
@@ -28,14 +29,29 @@ _CHUNK_BYTES = 1 << 28
 _COPIES = 12  # rows, lines, moments, best parameters: tensors of one entry per row and neuron
 
 
+@dataclass(frozen=True)
+class Found:
+    """Entries (P,) of a ReLU's input and the slopes and gammas of the rows of both their sides, (2 P, *shape)."""
+
+    entries: Tensor
+    slopes: Relus
+    gammas: Relus
+
+
 @dataclass(eq=False)
 class Relaxed:
-    """One input's network between its current bounds: `bounds` (1, *shape), float64, of the input of every ReLU."""
+    """One input's network between its current bounds: `bounds` (1, *shape), float64, of the input of every ReLU.
+
+    signs: phases that are taken as fixed, (1, *shape) at their ReLU nodes: +1 for z <= 0, -1 for z >= 0, 0 for none.
+    All bounds then hold where the phases do.
+    found: by ReLU node, what its bounds were optimised with: where to begin next time."""
 
     graph: Graph
     exact: Sweep
     search: Sweep
     bounds: dict[int, Interval]
+    signs: Relus = field(default_factory=dict)
+    found: dict[int, Found] = field(default_factory=dict)
     _triangles: dict[torch.dtype, Triangles] = field(default_factory=dict)
 
     def triangles(self, dtype: torch.dtype) -> Triangles:
@@ -48,6 +64,18 @@ class Relaxed:
         self.bounds[index] = (lower, upper)
         self._triangles.clear()
 
+    def fix(self, index: int, entry: int, sign: int) -> Relaxed:
+        """The same with the phase of one neuron of ReLU `index` fixed."""
+        lower, upper = (side.clone() for side in self.bounds[index])
+        signs = self.signs[index].clone() if index in self.signs else torch.zeros_like(lower)
+        signs.view(-1)[entry] = sign
+        side = upper if sign > 0 else lower
+        side.view(-1)[entry] = 0.0
+        known = {**self.signs, index: signs}
+        child = Relaxed(self.graph, self.exact, self.search, dict(self.bounds), known, dict(self.found))
+        child.replace(index, lower, upper)
+        return child
+
     def below(self, index: int) -> set[int]:
         """ReLU nodes that node `index` depends on, itself included."""
         wanted, found = {index}, set()
@@ -58,22 +86,35 @@ class Relaxed:
                     found.add(node)
         return found
 
+    def reduced(self) -> tuple[Relaxed, dict[int, Tensor]]:
+        """(the same function on the input set without neurons that are never active, which entries are left)."""
+        graph, bounds, entries = without_inactive(self.graph, self.bounds)
+        smaller = relaxed(graph, self.exact.inputs, self.search.inputs, [bounds[index] for index in graph.relus])
+        return smaller, entries
+
     def raise_rows(
         self, start: Start, schedule: Schedule, done: Done, deadline: Deadline, slopes: Relus | None = None
     ) -> tuple[Tensor, Ascent]:
         """(bounds (R,) that hold in real arithmetic, what was found) for float64 rows; slopes: to begin with."""
         dtype = self.search.inputs.interval().lower.dtype
-        relus = self.triangles(dtype)
-        begin = {i: relus.adaptive[i] for i in self.below(start.index)} if slopes is None else slopes
+        relus, below = self.triangles(dtype), self.below(start.index)
         rough = Start(start.index, start.rows.to(dtype), start.constants.to(dtype))
-        found = ascend(self.search, rough, relus, begin, {}, {}, schedule, done, deadline)
-        return self.certify(start, found.best_slopes), found
+        count = len(start.rows)
+        signs = {i: s.to(dtype).expand(count, *s.shape[1:]) for i, s in self.signs.items() if i in below}
+        gammas = {i: torch.zeros_like(s) for i, s in signs.items()}
+        begin = {i: relus.adaptive[i] if slopes is None else self._begin(relus, i, slopes[i]) for i in below}
+        found = ascend(self.search, rough, relus, begin, gammas, signs, schedule, done, deadline)
+        return self.certify(start, found.best_slopes, found.best_gammas), found
 
-    def certify(self, start: Start, slopes: Relus) -> Tensor:
-        """Bounds (R,) of float64 rows that hold in real arithmetic, for any slopes in [0, 1]."""
+    def _begin(self, relus: Triangles, index: int, slopes: Tensor) -> Tensor:
+        return torch.where(relus.free[index] > 0, slopes, relus.chord[index])
+
+    def certify(self, start: Start, slopes: Relus, gammas: Relus) -> Tensor:
+        """Bounds (R,) of float64 rows that hold in real arithmetic, for any slopes and any multipliers."""
         relus = self.triangles(torch.float64)
         exact = {i: torch.where(relus.free[i] > 0, s.double().clamp(0, 1), relus.chord[i]) for i, s in slopes.items()}
-        bounds = self.exact.lower(start, relus, exact, {}, None)
+        signed = {i: (g.double() * self.signs[i]).clamp(min=0) * self.signs[i] for i, g in gammas.items()}
+        bounds = self.exact.lower(start, relus, exact, signed, None)
         return torch.where(bounds.isnan(), -torch.inf, bounds)
 
     def at_once(self) -> int:
@@ -98,7 +139,8 @@ def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: di
         lower, upper = (side.clone() for side in relaxed.bounds[relu])
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
         unstable = ((flat_lower < 0) & (flat_upper > 0)).nonzero().squeeze(1)
-        for entries in torch.split(unstable, max(1, relaxed.at_once() // 2)) if len(unstable) else ():
+        chunks = torch.split(unstable, max(1, relaxed.at_once() // 2)) if len(unstable) else ()
+        for entries in chunks:
             if deadline.expired():
                 return
             count = len(entries)
@@ -109,10 +151,24 @@ def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: di
                 stable[rows[found >= 0] % count] = True
                 return stable[rows % count]
 
-            found, _ = relaxed.raise_rows(start, schedule, done, deadline)
+            found, ascent = relaxed.raise_rows(start, schedule, done, deadline, _known_slopes(relaxed, relu, entries))
+            if len(chunks) == 1:
+                relaxed.found[relu] = Found(entries, ascent.best_slopes, ascent.best_gammas)
             flat_lower[entries] = torch.maximum(flat_lower[entries], found[:count])
             flat_upper[entries] = torch.minimum(flat_upper[entries], -found[count:])
         relaxed.replace(relu, lower, upper)
+
+
+def _known_slopes(relaxed: Relaxed, relu: int, entries: Tensor) -> Relus | None:
+    """The slopes found before for both sides of `entries` of ReLU `relu`, None where some of them are new."""
+    if relu not in relaxed.found:
+        return None
+    known = relaxed.found[relu]
+    places = torch.searchsorted(known.entries, entries).clamp(max=len(known.entries) - 1)
+    if not torch.equal(known.entries[places], entries):
+        return None
+    rows = torch.cat([places, places + len(known.entries)])
+    return {index: values[rows] for index, values in known.slopes.items()}
 
 
 def both_sides(relaxed: Relaxed, index: int, entries: Tensor) -> Start:

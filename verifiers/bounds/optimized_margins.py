@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,11 +19,18 @@ from .optimized_bounds import Relaxed, relaxed, tighten
 
 
 def optimized_margins(
-    graph: Graph, x: Tensor, labels: Tensor, ball: Ball, schedule: Schedule, deadline: Deadline
+    graph: Graph,
+    x: Tensor,
+    labels: Tensor,
+    ball: Ball,
+    schedule: Schedule,
+    deadline: Deadline,
+    raise_layers: Callable[[Relaxed, Schedule, Deadline], None] = tighten,
 ) -> Tensor:
     """Lower bounds (B, C) of f_y - f_j as `margin_bounds` gives them, never below CROWN's.
 
-    Raises as `margin_bounds`; `OutOfTime` carries what was proved until then.
+    raise_layers: improves the bounds of hidden layers, from CROWN's on. Raises as `margin_bounds`; `OutOfTime` carries
+    what was proved until then.
     """
     margins = margin_bounds(graph, x, labels, ball, "crown", deadline)
     with torch.no_grad():
@@ -33,7 +42,7 @@ def optimized_margins(
             except OutOfTime:
                 raise OutOfTime(margins) from None
             if state is not None:
-                tighten(state, schedule, deadline)
+                raise_layers(state, schedule, deadline)
                 _raise_margins(state, margins[sample], label, schedule, deadline)
     if deadline.expired():
         raise OutOfTime(margins)

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sokbench.core.errors import InvalidInput
 from sokbench.core.method import CompleteVerifier, MethodInfo
-from sokbench.core.outcome import Outcome, Termination, Verdict
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
     from sokbench.core.network import Network
+    from sokbench.core.outcome import Outcome
     from sokbench.core.problem import Problem
 
-_RESERVE, _MOST_RESERVED = 0.02, 1.0  # share of the limit, and seconds, that are kept to prove what is left open
+    from .split_search import SplitSettings
 
 
 class BetaCrown(CompleteVerifier):
@@ -49,9 +49,9 @@ class BetaCrown(CompleteVerifier):
         tighter_than=("crown", "ibp"),
     )
 
-    def __init__(self, batch: int = 64, candidates: int = 3, iterations: int = 12) -> None:
-        """batch: domains split at once; candidates: of each branching estimate that are tried before a split;
-        iterations: passes per domain."""
+    def __init__(self, batch: int = 64, candidates: int = 1, iterations: int = 8) -> None:
+        """batch: domains split at once; candidates: of each branching estimate that are tried before a split, 1 for
+        none; iterations: passes per domain."""
         if min(batch, candidates, iterations) < 1:
             raise InvalidInput(
                 f"beta_crown needs batch, candidates and iterations >= 1, not {batch}, {candidates}, {iterations}"
@@ -66,59 +66,17 @@ class BetaCrown(CompleteVerifier):
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch
 
+        from .split_decision import Question, decide_rows, question
+
         with torch.no_grad():
-            return self._decide(problem, deadline)
+            asked = question(problem, deadline)
+            if not isinstance(asked, Question):
+                return asked
+            return decide_rows(asked, self._settings(), deadline)
 
-    def _decide(self, problem: Problem, deadline: Deadline) -> Outcome:
-        import torch
-
-        from sokbench.core.deadline import OutOfTime
-        from verifiers.bounds import margin_bounds
+    def _settings(self) -> SplitSettings:
         from verifiers.bounds.optimized_ascent import Schedule
-        from verifiers.bounds.optimized_bounds import tighten
-        from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
-        from verifiers.graph import graph_of
-        from verifiers.lp.input_set import input_set
 
-        from .split_search import SplitSearch, SplitSettings
-        from .witness import WitnessFinder
+        from .split_search import SplitSettings
 
-        graph = graph_of(problem.network)
-        label = torch.tensor([problem.label])
-        margins = margin_bounds(graph, problem.x[None], label, problem.ball, "crown", deadline)[0]
-        if margins.min() > 0:
-            return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": "crown"})
-        finder = WitnessFinder(problem)
-        with torch.enable_grad():
-            witness = finder.attack(deadline)
-        if witness is not None:
-            return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
-        try:
-            state = relaxed_input(graph, problem.x, problem.ball, deadline)
-        except OutOfTime:
-            raise OutOfTime(margins[None]) from None
-        if state is None:
-            raise OutOfTime(margins[None])
-        tighten(state, Schedule(), deadline)
-        others = (margins <= 0).nonzero().squeeze(1)
-        start = margin_rows(graph, problem.label, others)
-        found, ascent = state.raise_rows(start, Schedule(), lambda bounds, _: bounds > 0, deadline)
-        margins[others] = torch.maximum(margins[others], found)
-        if margins.min() > 0:
-            return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": "alpha_crown"})
-        settings = SplitSettings(self.batch, self.candidates, Schedule(self.iterations, 0.2, 0.5))
-        search = SplitSearch(
-            state, start, input_set(problem.x, problem.ball), finder.among, settings, keep=False
-        )
-        reserve = min(_MOST_RESERVED, _RESERVE * deadline.remaining())
-        result = search.run(margins[others], ascent.best_slopes, deadline, reserve)
-        margins[others] = torch.maximum(margins[others], result.bounds)
-        stats = {"domains": result.visited, "open": result.left, "undecided": result.undecided, "decided_by": "search"}
-        if result.witness is not None:
-            return Outcome(Verdict.FALSIFIED, witness=result.witness, stats=stats)
-        margin = float(margins.min())
-        if margin > 0:
-            return Outcome(Verdict.VERIFIED, margin, stats=stats)
-        return Outcome(
-            Verdict.UNKNOWN, margin, None, Termination.TIMEOUT if result.left else Termination.OK, stats=stats
-        )
+        return SplitSettings(self.batch, self.candidates, Schedule(self.iterations, 0.2, 1.0))

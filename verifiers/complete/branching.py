@@ -18,9 +18,9 @@ Try = Callable[[Tensor, Tensor], Tensor]
 def scores(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, columns: Columns) -> tuple[Tensor, Tensor]:
     """Two estimates (D, width) of what splitting each neuron gains, -inf where there is nothing to split.
 
-    The first is BaBSR's (Bunel et al., JMLR 2020): the chord's intercept times the row entry, with the change of the
-    term that the neuron's bias contributes. The second compares lines and ReLU where the bound is attained: the gap
-    |a| |line(z*) - relu(z*)| of the neuron at the minimiser.
+    The first compares lines and ReLU where the bound is attained: the gap |a| |line(z*) - relu(z*)| of the neuron at
+    the minimiser. The second is BaBSR's (Bunel et al., JMLR 2020): the chord's intercept times the row entry, with the
+    change of the term that the neuron's bias contributes; alone it needed up to 50 times as many domains.
     """
     values = sweep.values(start, trace)
     count = len(start.rows)
@@ -43,8 +43,8 @@ def scores(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, columns: 
         biased = torch.maximum(b * (chord - 1) * a, b * chord * a)
         free = pick(relus.free[index]) > 0
         place = slice(columns.first[index], columns.first[index] + len(entries))
-        first[:, place] = torch.where(free, (biased + a.clamp(max=0) * offset).abs(), -torch.inf)
-        second[:, place] = torch.where(free, a.abs() * (line - z.clamp(min=0)).abs(), -torch.inf)
+        first[:, place] = torch.where(free, a.abs() * (line - z.clamp(min=0)).abs(), -torch.inf)
+        second[:, place] = torch.where(free, (biased + a.clamp(max=0) * offset).abs(), -torch.inf)
     return first, second
 
 

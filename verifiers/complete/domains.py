@@ -78,7 +78,7 @@ class Domains:
 
 
 class Pool:
-    """Open domains, the lowest bounds first."""
+    """Open domains, the highest bounds first: those are next to being closed, so that few are open at a time."""
 
     def __init__(self, start: Domains) -> None:
         self._count = len(start)
@@ -87,12 +87,9 @@ class Pool:
     def __len__(self) -> int:
         return self._count
 
-    def lowest(self) -> Tensor:
-        """Bounds of all domains, in no order."""
-        return self._held.bound[: self._count]
-
-    def everything(self) -> Domains:
-        return self._held.take(torch.arange(self._count))
+    def targets(self) -> Tensor:
+        """The rows that have open domains."""
+        return self._held.target[: self._count].unique()
 
     def push(self, new: Domains) -> None:
         total = self._count + len(new)
@@ -104,9 +101,9 @@ class Pool:
         self._count = total
 
     def pop(self, most: int) -> Domains:
-        """Take out the `most` domains of the lowest bounds."""
+        """Take out the `most` domains of the highest bounds."""
         number = min(most, self._count)
-        chosen = self._held.bound[: self._count].topk(number, largest=False).indices
+        chosen = self._held.bound[: self._count].topk(number).indices
         taken = self._held.take(chosen)
         left = self._count - number
         last = torch.ones(number, dtype=torch.bool)

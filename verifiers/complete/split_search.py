@@ -9,7 +9,7 @@ computed in float64 and rounded outward from the multipliers that were found, so
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,36 +32,24 @@ _ENOUGH = 1e-5  # a domain is closed in float32 once its bound is above this sha
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """batch: domains split at once; candidates: of each branching estimate that are tried; schedule: of a domain."""
+    """batch: domains split at once; candidates: of each branching estimate that are tried (1: none is, the first of
+    the first estimate is taken); schedule: of a domain. After `patience` domains the search goes on only as long as
+    no more than `most` are to be expected in all."""
 
     batch: int = 64
-    candidates: int = 3
-    schedule: Schedule = Schedule(12, 0.2, 0.5)
-
-
-@dataclass
-class Tree:
-    """What was split: for each node its parent, column and sign (+1: z <= 0, -1: z >= 0). The first nodes are the
-    roots, one per row that was open (their parent is -1, the column says which row)."""
-
-    parents: list[int] = field(default_factory=list)
-    columns: list[int] = field(default_factory=list)
-    signs: list[int] = field(default_factory=list)
-
-    def add(self, parents: list[int], columns: list[int], sign: int) -> Tensor:
-        first = len(self.parents)
-        self.parents += parents
-        self.columns += columns
-        self.signs += [sign] * len(parents)
-        return torch.arange(first, first + len(parents))
+    candidates: int = 1
+    schedule: Schedule = Schedule(8, 0.2, 1.0)
+    patience: int = 256
+    most: int = 2048
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A closed domain: its place in the tree and the multipliers (width,) that prove `bound` > 0."""
+    """A closed domain. path: column + 1 of every split on the way, positive for z <= 0; slopes, gammas: (width,), the
+    multipliers that prove that row `target` is at least `bound` > 0 there."""
 
-    node: int
     target: int
+    path: tuple[int, ...]
     bound: float
     slopes: Tensor
     gammas: Tensor
@@ -69,16 +57,35 @@ class Leaf:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """bounds: (K,) proved lower bounds of the rows; visited: domains bounded; left: domains open; undecided: leaves
-    within rounding of zero; leaves: the closed ones, if they were to be kept."""
+    """bounds: (K,) proved lower bounds of the rows that were closed, elsewhere those it was called with; witness: what
+    refutes them; visited: domains bounded; undecided: leaves within rounding of zero; leaves: of the closed rows."""
 
     bounds: Tensor
     witness: Tensor | None
     visited: int
-    left: int
     undecided: int
-    tree: Tree
     leaves: list[Leaf]
+
+
+class _Tree:
+    """What was split: for each node its parent (-1 for a root) and the signed column + 1, positive for z <= 0."""
+
+    def __init__(self) -> None:
+        self._parents: list[int] = []
+        self._splits: list[int] = []
+
+    def add(self, parents: list[int], splits: list[int]) -> Tensor:
+        first = len(self._parents)
+        self._parents += parents
+        self._splits += splits
+        return torch.arange(first, first + len(parents))
+
+    def path(self, node: int) -> tuple[int, ...]:
+        found = []
+        while self._parents[node] >= 0:
+            found.append(self._splits[node])
+            node = self._parents[node]
+        return tuple(reversed(found))
 
 
 class SplitSearch:
@@ -88,38 +95,54 @@ class SplitSearch:
     """
 
     def __init__(
-        self, state: Relaxed, start: Start, inputs: InputSet, witness: Witness, settings: SplitSettings, keep: bool
+        self,
+        state: Relaxed,
+        columns: Columns,
+        start: Start,
+        inputs: InputSet,
+        witness: Witness,
+        settings: SplitSettings,
+        keep: bool = False,
     ) -> None:
         self._state, self._start, self._inputs = state, start, inputs
         self._witness, self._settings, self._keep = witness, settings, keep
         self._root = state.triangles(torch.float32)
-        self._columns = Columns.of(self._root.free)
+        self._columns = columns
         self._rough = Start(start.index, start.rows.float(), start.constants.float())
         self._found: Tensor | None = None
         self._visited = self._undecided = 0
-        self.tree, self.leaves = Tree(), list[Leaf]()
+        self._tree, self._leaves = _Tree(), list[Leaf]()
+        self._stuck: set[int] = set()
 
-    def run(self, bounds: Tensor, slopes: Relus, deadline: Deadline, reserve: float) -> SplitResult:
-        """bounds (K,): proved already, slopes: those that proved them; reserve: seconds kept to prove what is open."""
-        self._closed = bounds.clone()
-        rows = (bounds <= 0).nonzero().squeeze(1)
+    def run(self, bounds: Tensor, slopes: Relus, gammas: Relus, deadline: Deadline) -> SplitResult:
+        """bounds (K,) <= 0 were proved with these slopes and gammas. Ends at the deadline or where patience does."""
+        self._closed = torch.full_like(bounds, torch.inf)
         self._enough = _ENOUGH * bounds.abs().float()
-        vectors = self._columns.gather({i: values.expand(len(bounds), *values.shape[1:]) for i, values in slopes.items()})
-        nodes = self.tree.add([-1] * len(rows), rows.tolist(), 0)
-        self._closed[rows] = torch.inf
+        self._share = torch.zeros(len(bounds), dtype=torch.float64)  # of each row's space that is closed
+        weights, phase = torch.zeros(len(bounds), self._columns.width), torch.zeros(1, self._columns.width)
+        if gammas:
+            weights, phase = self._columns.gather(gammas).float(), self._columns.gather(self._state.signs)
+        self._depth = int((phase != 0).sum())
+        rows = torch.arange(len(bounds))
         pool = Pool(
             Domains(
-                bounds[rows].float(), rows, nodes,
-                torch.zeros(len(rows), self._columns.width, dtype=torch.int8),
-                vectors[rows].float(), torch.zeros(len(rows), self._columns.width),
+                bounds.float(), rows, self._tree.add([-1] * len(rows), [0] * len(rows)),
+                phase.to(torch.int8).repeat(len(rows), 1), self._columns.gather(slopes).float(), weights,
             )
         )  # fmt: skip
-        while len(pool) and self._found is None and deadline.remaining() > reserve:
+        while len(pool) and self._found is None and not deadline.expired() and self._promising():
             self._step(pool, deadline)
-        proved = torch.minimum(self._closed, self._open_bounds(pool, bounds, deadline))
-        return SplitResult(
-            proved, self._found, self._visited, len(pool), self._undecided, self.tree, self.leaves
-        )
+        left = torch.tensor(sorted({*pool.targets().tolist(), *self._stuck}), dtype=torch.long)
+        proved = self._closed.clone()
+        proved[left] = bounds[left]
+        leaves = [leaf for leaf in self._leaves if proved[leaf.target] > 0]
+        return SplitResult(proved, self._found, self._visited, self._undecided, leaves)
+
+    def _promising(self) -> bool:
+        """Whether the share of the space that is closed lets expect an end soon."""
+        if self._visited < self._settings.patience:
+            return True
+        return self._visited <= self._settings.most * float(self._share.mean())
 
     def _step(self, pool: Pool, deadline: Deadline) -> None:
         """Split a batch of domains, bound their children, close what can be closed."""
@@ -175,7 +198,7 @@ class SplitSearch:
         both = []
         for sign in (1, -1):
             phase = parents.phase.scatter(1, column[:, None], sign)
-            nodes = self.tree.add(parents.node.tolist(), column.tolist(), sign)
+            nodes = self._tree.add(parents.node.tolist(), (sign * (column + 1)).tolist())
             both.append(Domains(parents.bound, parents.target, nodes, phase, parents.slopes, parents.gammas))
         first, second = both
         return Domains(*(torch.cat(pair) for pair in zip(vars(first).values(), vars(second).values(), strict=True)))
@@ -196,7 +219,7 @@ class SplitSearch:
                 signs[index] = self._columns.scatter(index, domains.phase, zero)
         return gammas, signs
 
-    def certified(self, domains: Domains) -> Tensor:
+    def _certified(self, domains: Domains) -> Tensor:
         """Bounds (D,) that hold in real arithmetic."""
         root = self._state.triangles(torch.float64)
         relus = split_triangles(root, self._columns, domains.phase)
@@ -210,17 +233,17 @@ class SplitSearch:
         """Mask (D,) of the domains that are proved."""
         if not len(domains):
             return torch.zeros(0, dtype=torch.bool)
-        bounds = self.certified(domains)
+        bounds = self._certified(domains)
         proved = bounds > 0
-        self._closed = self._closed.scatter_reduce(0, domains.target[proved], bounds[proved], "amin")
+        targets, found = domains.target[proved], bounds[proved]
+        self._closed = self._closed.scatter_reduce(0, targets, found, "amin")
+        depth = (domains.phase[proved] != 0).sum(dim=1) - self._depth
+        self._share = self._share.scatter_add(0, targets, 0.5**depth.double())
         if self._keep:
             for place in proved.nonzero().squeeze(1).tolist():
-                self.leaves.append(
-                    Leaf(
-                        int(domains.node[place]), int(domains.target[place]), float(bounds[place]),
-                        domains.slopes[place].clone(), domains.gammas[place].clone(),
-                    )
-                )  # fmt: skip
+                path = self._tree.path(int(domains.node[place]))
+                slopes, gammas = domains.slopes[place].clone(), domains.gammas[place].clone()
+                self._leaves.append(Leaf(int(domains.target[place]), path, float(bounds[place]), slopes, gammas))
         return proved
 
     def _finish_leaf(self, domain: Domains, deadline: Deadline) -> None:
@@ -239,17 +262,4 @@ class SplitSearch:
             self._found = self._witness(point)
         if self._found is None:
             self._undecided += 1
-            self._closed[domain.target] = torch.minimum(self._closed[domain.target], self.certified(domain))
-
-    def _open_bounds(self, pool: Pool, root: Tensor, deadline: Deadline) -> Tensor:
-        """(K,) what is proved of the domains left open: their own bounds, or the root's if time runs out."""
-        open_ = torch.full_like(root, torch.inf)
-        if not len(pool):
-            return open_
-        domains = pool.everything()
-        for part in torch.arange(len(domains)).split(self._settings.batch * 2):
-            chosen = domains.take(part)
-            late = deadline.expired()
-            bounds = root[chosen.target] if late else torch.maximum(self.certified(chosen), root[chosen.target])
-            open_ = open_.scatter_reduce(0, chosen.target, bounds, "amin")
-        return open_
+            self._stuck.add(int(domain.target))

@@ -1,0 +1,180 @@
+"""Branch and bound with refreshed intermediate bounds: splits at the top of the tree tighten every layer above.
+
+A state is a set of fixed phases with intermediate bounds of its own. Its rows are first searched with those bounds
+kept (`split_search`: thousands of domains per second); where that does not promise an end, one more neuron is fixed,
+and in both halves the bounds of all layers are raised again with the slopes found before and multipliers for the
+phases. Two or three such splits close what 10,000 domains with the root's bounds do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from sokbench.core.deadline import Deadline
+from verifiers.bounds.optimized import Start, Trace
+from verifiers.bounds.optimized_ascent import Ascent, Schedule
+from verifiers.bounds.optimized_bounds import Found, Relaxed, tighten
+from verifiers.lp.input_set import InputSet
+
+from .branching import scores
+from .domains import Columns
+from .split_search import Leaf, SplitResult, SplitSearch, SplitSettings, Witness
+
+_REFRESH, _ROWS = Schedule(4), Schedule(12)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """relaxed: the network with the state's phases fixed; rows: (K,) which of the question's rows are open; bounds:
+    (K,) of them, with the slopes and gammas of `ascent`; path: signed column + 1 of the splits, from the root."""
+
+    relaxed: Relaxed
+    rows: Tensor
+    bounds: Tensor
+    ascent: Ascent
+    path: tuple[int, ...] = ()
+
+    def part(self, places: Tensor) -> State:
+        """The state with some of its rows."""
+        ascent = Ascent(
+            {}, {}, self.ascent.best[places],
+            {index: values[places] for index, values in self.ascent.best_slopes.items()},
+            {index: values[places] for index, values in self.ascent.best_gammas.items()},
+        )  # fmt: skip
+        return State(self.relaxed, self.rows[places], self.bounds[places], ascent, self.path)
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What a state contributes to a proof. found: how its intermediate bounds were raised; leaves: of the rows closed
+    there, with `target` a row of the question; their paths begin at the state."""
+
+    found: dict[int, Found]
+    leaves: list[Leaf]
+
+
+@dataclass
+class RefinedResult:
+    """bounds: (N,) proved lower bounds of all rows; open: states left; states, domains: looked at; proof: by
+    the path of each state, if it was to be kept."""
+
+    bounds: Tensor
+    witness: Tensor | None = None
+    domains: int = 0
+    states: int = 0
+    open: int = 0
+    undecided: int = 0
+    proof: dict[tuple[int, ...], Proved] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedSearch:
+    """start: the rows (N) of the question, each to be proved positive; inputs: the input set as columns of a linear
+    program; witness: judges points; keep: whether the proof is kept."""
+
+    start: Start
+    inputs: InputSet
+    witness: Witness
+    settings: SplitSettings
+    keep: bool = False
+
+    def run(self, root: State, bounds: Tensor, deadline: Deadline) -> RefinedResult:
+        """bounds: (N,) proved before; `root.rows` are those that are open."""
+        columns = Columns.of(root.relaxed.triangles(torch.float32).free)
+        result = RefinedResult(bounds.clone())
+        result.bounds[root.rows] = torch.inf
+        if self.keep:
+            result.proof[root.path] = Proved(root.relaxed.found, [])
+        stack = [root]
+        while stack and result.witness is None and not deadline.expired():
+            state = stack.pop()
+            found = self._search(state, columns, deadline)
+            self._count(result, state, found)
+            left = (found.bounds <= 0).nonzero().squeeze(1)
+            if not len(left) or found.witness is not None:
+                continue
+            rest = state.part(left)
+            column = None if found.undecided else self._column(rest, columns)
+            if column is None:
+                result.undecided += 1
+                _lower(result, rest)
+                continue
+            if deadline.expired():
+                stack.append(rest)
+                continue
+            for child in self._children(rest, columns, column, deadline):
+                self._account(result, child, columns)
+                open_rows = (child.bounds <= 0).nonzero().squeeze(1)
+                if len(open_rows):
+                    stack.append(child.part(open_rows))
+        result.open = len(stack)
+        for state in stack:
+            _lower(result, state)
+        return result
+
+    def _search(self, state: State, columns: Columns, deadline: Deadline) -> SplitResult:
+        start = self.start.take(state.rows)
+        search = SplitSearch(state.relaxed, columns, start, self.inputs, self.witness, self.settings, self.keep)
+        return search.run(state.bounds, state.ascent.best_slopes, state.ascent.best_gammas, deadline)
+
+    def _count(self, result: RefinedResult, state: State, found: SplitResult) -> None:
+        result.states += 1
+        result.domains += found.visited
+        result.undecided += found.undecided
+        result.witness = found.witness
+        closed = found.bounds > 0
+        rows = state.rows[closed]
+        result.bounds[rows] = torch.minimum(result.bounds[rows], found.bounds[closed])
+        if self.keep:
+            renamed = (replace(leaf, target=int(state.rows[leaf.target])) for leaf in found.leaves)
+            result.proof[state.path].leaves.extend(renamed)
+
+    def _column(self, state: State, columns: Columns) -> int | None:
+        """The free neuron with the largest gap, summed over the open rows in units of their bounds; None if none.
+
+        Neurons with other ReLUs above them come first: only those have bounds above to be refreshed.
+        """
+        relus, trace = state.relaxed.triangles(torch.float32), Trace()
+        start = self.start.take(state.rows)
+        rough = Start(start.index, start.rows.float(), start.constants.float())
+        state.relaxed.search.lower(rough, relus, state.ascent.best_slopes, state.ascent.best_gammas, trace)
+        gap, _ = scores(state.relaxed.search, rough, trace, relus, columns)
+        total = (gap / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)
+        inner = torch.zeros_like(total)
+        for relu, (first, count) in ((i, (columns.first[i], len(columns.entries[i]))) for i in columns.first):
+            above = any(relu in state.relaxed.below(state.relaxed.graph.nodes[i].inputs[0]) for i in columns.first)
+            inner[first : first + count] = 0.0 if above else -torch.inf
+        best = int((total + inner).argmax())
+        best = best if float(total[best]) > 0 else int(total.argmax())
+        return best if float(total[best]) > -torch.inf else None
+
+    def _children(self, state: State, columns: Columns, column: int, deadline: Deadline) -> Iterator[State]:
+        relu, entry = columns.neuron(column)
+        start = self.start.take(state.rows)
+        for sign in (1, -1):
+            half = state.relaxed.fix(relu, entry, sign)
+            tighten(half, _REFRESH, deadline)
+            bounds, ascent = half.raise_rows(start, _ROWS, lambda found, _: found > 0, deadline)
+            better = torch.maximum(bounds, state.bounds)
+            yield State(half, state.rows, better, ascent, (*state.path, sign * (column + 1)))
+
+    def _account(self, result: RefinedResult, child: State, columns: Columns) -> None:
+        """Note the rows that the refreshed bounds alone have closed."""
+        closed = child.bounds > 0
+        rows = child.rows[closed]
+        result.bounds[rows] = torch.minimum(result.bounds[rows], child.bounds[closed])
+        if not self.keep:
+            return
+        slopes, gammas = columns.gather(child.ascent.best_slopes), columns.gather(child.ascent.best_gammas)
+        places = closed.nonzero().squeeze(1).tolist()
+        leaves = [Leaf(int(child.rows[i]), (), float(child.bounds[i]), slopes[i], gammas[i]) for i in places]
+        result.proof[child.path] = Proved(child.relaxed.found, leaves)
+
+
+def _lower(result: RefinedResult, state: State) -> None:
+    """Rows that are left open have the bounds of their state."""
+    result.bounds[state.rows] = torch.minimum(result.bounds[state.rows], state.bounds)

@@ -1,0 +1,111 @@
+"""From a problem to rows that have to be positive, and from the search over them to an outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sokbench.core.deadline import Deadline, OutOfTime
+from sokbench.core.outcome import Outcome, Termination, Verdict
+from sokbench.core.problem import Problem
+from verifiers.bounds import margin_bounds
+from verifiers.bounds.optimized import Start
+from verifiers.bounds.optimized_ascent import Schedule
+from verifiers.bounds.optimized_bounds import Relaxed, tighten
+from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.graph import graph_of
+from verifiers.lp.input_set import InputSet, input_set
+
+from .refined_search import RefinedResult, RefinedSearch, State
+from .split_search import SplitSettings, Witness
+from .witness import WitnessFinder
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Is every row of `start` (N rows of the output, float64) positive on the input set?
+
+    relaxed: the network between sound bounds; bounds: (N,) proved lower bounds of the rows; witness: judges points;
+    inputs: the set as columns of a linear program.
+    """
+
+    relaxed: Relaxed
+    start: Start
+    bounds: Tensor
+    inputs: InputSet
+    witness: Witness
+
+
+def question(problem: Problem, deadline: Deadline) -> Question | Outcome:
+    """The margins that CROWN leaves open; an outcome where it leaves none, or where an attack succeeds.
+
+    Raises `OutOfTime` with CROWN's margins, also where pre-activation bounds overflow.
+    """
+    graph, label = graph_of(problem.network), torch.tensor([problem.label])
+    margins = margin_bounds(graph, problem.x[None], label, problem.ball, "crown", deadline)[0]
+    if margins.min() > 0:
+        return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": "crown"})
+    finder = WitnessFinder(problem)
+    with torch.enable_grad():
+        witness = finder.attack(deadline)
+    if witness is not None:
+        return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
+    try:
+        relaxed = relaxed_input(graph, problem.x, problem.ball, deadline)
+    except OutOfTime:
+        raise OutOfTime(margins[None]) from None
+    if relaxed is None:
+        return Outcome(Verdict.UNKNOWN, _finite(margins), stats={"reason": "no finite bounds, or no ReLU to split"})
+    others = torch.arange(graph.num_classes)
+    others = others[others != problem.label]
+    inputs = input_set(problem.x, problem.ball)
+    return Question(relaxed, margin_rows(graph, problem.label, others), margins[others], inputs, finder.among)
+
+
+def decide_rows(asked: Question, settings: SplitSettings, deadline: Deadline, keep: bool = False) -> Outcome:
+    """Prove all rows positive, or find a witness. keep: leave the proof in the result."""
+    outcome, _ = search_rows(asked, settings, deadline, keep)
+    return outcome
+
+
+def search_rows(
+    asked: Question, settings: SplitSettings, deadline: Deadline, keep: bool
+) -> tuple[Outcome, RefinedResult | None]:
+    """The outcome, and the search behind it if there was one."""
+    tighten(asked.relaxed, Schedule(), deadline)
+    relaxed, _ = asked.relaxed.reduced()
+    open_rows = (asked.bounds <= 0).nonzero().squeeze(1)
+    start = asked.start.take(open_rows)
+    found, ascent = relaxed.raise_rows(start, Schedule(), lambda bounds, _: bounds > 0, deadline)
+    bounds = asked.bounds.clone()
+    bounds[open_rows] = torch.maximum(bounds[open_rows], found)
+    if bounds.min() > 0:
+        return Outcome(Verdict.VERIFIED, float(bounds.min()), stats={"decided_by": "alpha_crown"}), None
+    root = State(relaxed, open_rows, bounds[open_rows], ascent).part((bounds[open_rows] <= 0).nonzero().squeeze(1))
+    search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, keep)
+    result = search.run(root, bounds, deadline)
+    return _outcome(result), result
+
+
+def _outcome(result: RefinedResult) -> Outcome:
+    stats = {
+        "domains": result.domains,
+        "states": result.states,
+        "open": result.open,
+        "undecided": result.undecided,
+        "decided_by": "search",
+    }
+    if result.witness is not None:
+        return Outcome(Verdict.FALSIFIED, witness=result.witness, stats=stats)
+    margin = _finite(result.bounds)
+    if margin is not None and margin > 0:
+        return Outcome(Verdict.VERIFIED, margin, stats=stats)
+    termination = Termination.TIMEOUT if result.open else Termination.OK
+    return Outcome(Verdict.UNKNOWN, margin, None, termination, stats=stats)
+
+
+def _finite(bounds: Tensor) -> float | None:
+    least = float(bounds.min())
+    return least if least > float("-inf") else None
