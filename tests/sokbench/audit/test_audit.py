@@ -51,7 +51,7 @@ def witness(pixel: float):
     return pack(x)
 
 
-def verified(method: str, radius: float, **fields) -> Row:
+def verified(method: str, radius: float | None, **fields) -> Row:
     return row(method, radius, verdict="verified", **fields)
 
 
@@ -70,7 +70,14 @@ def certificates(**fields) -> list[Row]:
     return [sample, certificate]
 
 
+def instance(expected: str) -> Row:
+    """An instance of VNN-COMP that is said to hold."""
+    return verified("crown", None, task="property", norm="", spec="p.vnnlib", expected=expected)
+
+
 CORRECT = [
+    instance("holds single_tool"),
+    instance("disputed tools_disagree"),
     verified("crown", 0.2, margin=0.2),
     verified("ibp", 0.1, margin=0.5),
     row("ibp", 0.2, margin=-0.3),
@@ -114,6 +121,8 @@ PLANTED: list[tuple[Kind, list[Row]]] = [
     ("not_monotone", [verified("crown", 0.2), row("crown", 0.1)]),
     ("not_monotone", [verified("crown", 0.2), row("crown", None, task="radius", stats={"refuted": 0.1})]),
     ("looser_than_promised", [row("crown", 0.2, margin=-1.0), row("ibp", 0.2, margin=0.1)]),
+    ("contradicts_known", [instance("violated counterexample_rechecked")]),
+    ("differs_from_known", [instance("violated tools_agree")]),
     ("bad_certificate", certificates(prediction=-1)),
     ("bad_certificate", certificates(prediction=1)),
     ("bad_certificate", certificates(p=0.95)),
