@@ -2,14 +2,14 @@
 # The two that matter: `make benchmark` and `make test`.
 
 PYTHON ?= python3
-SUITE ?= quick
+SUITE ?= quick smoothing-quick
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 .PHONY: help setup benchmark test test-slow lint tables site audit models bench clean
 
 help:
-	@echo "make benchmark   set up, run the suite '$(SUITE)', build tables and pages (SUITE=name for another)"
+	@echo "make benchmark   set up, run the suites '$(SUITE)', build tables and pages (SUITE=name for another)"
 	@echo "make test        lint, types and tests"
 	@echo "make test-slow   the exhaustive checks"
 	@echo "make lint        ruff and mypy only"
@@ -27,8 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 benchmark: setup
-	$(BIN)/sokbench run $(SUITE)
-	$(BIN)/sokbench audit $(SUITE)
+	for suite in $(SUITE); do $(BIN)/sokbench run $$suite && $(BIN)/sokbench audit $$suite || exit 1; done
 	$(BIN)/sokbench tables
 	$(BIN)/sokbench site
 	@echo "open site/public/index.html"

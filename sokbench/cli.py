@@ -29,6 +29,7 @@ VERBS = {
     "site": Verb("site", "Build the static pages from recorded and published results."),
     "export": Verb("export", "Write recorded rows as Parquet or CSV."),
     "leaderboard": Verb("leaderboard", "Check the published records, or add one."),
+    "import-log": Verb("import_log", "File somebody's certification log as published rows."),
     "doctor": Verb("doctor", "Say which solvers, licences, devices and data sets are usable."),
     "check-method": Verb("check_method", "Run the contract tests on a method in a file of your own."),
 }

@@ -40,6 +40,9 @@ def show(plan: Plan) -> None:
     for name, count in counts.items():
         table.add_row(*name, str(len(models[name])), *(str(count[c]) for c in ("done", "missing", "stale", "retried")))
     Console().print(table)
+    if plan.expansion.untrained:
+        click.echo(f"not trained here, and left out: {', '.join(plan.expansion.untrained)}")
+        click.echo(f"train one with: python -m models.train {plan.expansion.untrained[0]}")
     if plan.pending == 0:
         click.echo(f"suite {plan.suite.name}: all {plan.done} jobs are recorded, nothing to run")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -149,11 +150,50 @@ def radius_curves(board: RadiusBoard) -> Markup:
         for radius in found:
             remaining -= 1
             points.append((radius, 100 * remaining / total))
-        drawn.line(_thinned(points), f"curve c{place}", step=True)
+        shown = _thinned(points)
+        drawn.area(_band(shown, total), f"band fam-{place + 1}")
+        drawn.line(shown, f"curve c{place}", step=True)
         middle = points[len(points) // 2]
         label = f"{curve.cell.contender.label} on {curve.cell.model}"
         tip = f"{label}: average radius {curve.average.over_all:.3g}"
         drawn.mark(*middle, *curve_marker(place), tip, "../" + inputs_path(curve.cell))
+    return drawn.render()
+
+
+def _band(points: Sequence[tuple[float, float]], total: int) -> list[tuple[float, float]]:
+    """The Wilson 95% intervals along a falling step curve of percentages of `total`, as a polygon."""
+    upper: list[tuple[float, float]] = []
+    lower: list[tuple[float, float]] = []
+    for place, (radius, percent) in enumerate(points):
+        low, high = scores.wilson(round(percent * total / 100), total)
+        end = points[place + 1][0] if place + 1 < len(points) else radius
+        upper += [(radius, 100 * high), (end, 100 * high)]
+        lower += [(radius, 100 * low), (end, 100 * low)]
+    return [*upper, *reversed(lower)]
+
+
+def tradeoff(board: RadiusBoard) -> Markup:
+    """Average certified radius against the accuracy of the smoothed classifier, one mark per cell: what a noise or a
+    certifier gains in radius, and what it costs in accuracy."""
+    curves = board.curves[:CURVES]
+    largest = max((curve.average.over_all for curve in curves), default=0.0)
+    if largest <= 0 or len({curve.cell.contender.noise + curve.cell.model for curve in curves}) < 2:
+        return Markup("")
+    title = f"Average certified radius against accuracy: {board.text}"
+    drawn = chart((0.0, 100.0), (0.0, 1.1 * largest), title, width=760, height=320)
+    step = 10.0 ** math.floor(math.log10(largest))
+    ticks = [k * step / 2 for k in range(1 + int(2.2 * largest / step))]
+    drawn.axes(PERCENT_TICKS, [(tick, f"{tick:g}") for tick in ticks], "accuracy at radius 0, %", "average radius")
+    for place, curve in enumerate(curves):
+        share = curve.accuracy
+        drawn.interval_across(100 * share.low, 100 * share.high, curve.average.over_all, "ci")
+        tip = (
+            f"{curve.cell.contender.label} on {curve.cell.model}: {percent_text(share.value)} % of {share.n}, average "
+        )
+        tip += f"radius {curve.average.over_all:.3g}"
+        at = (100 * share.value, curve.average.over_all)
+        drawn.mark(*at, *curve_marker(place), tip, "../" + inputs_path(curve.cell))
+        drawn.label(*at, curve.cell.contender.method)
     return drawn.render()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import tables
 from ..measured.names import slug
-from ..tables import sok_radii, sok_times
+from ..tables import sok_radii, sok_table4, sok_times
 from ..tables.table import Table
 from .render import Renderer
 from .view import View
@@ -17,7 +17,7 @@ def plain_path(table: Table) -> str:
 
 
 def measured(view: View) -> list[Table]:
-    return [*sok_times.tables(view.cells), *sok_radii.tables(view.cells)]
+    return [*sok_times.tables(view.cells), *sok_table4.tables(view.cells), *sok_radii.tables(view.cells)]
 
 
 def printed() -> list[Table]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..measured.cells import Cell
 from ..measured.names import norm_text, slug
-from ..scores import AverageRadius, Share, average_certified_radius, radius_curve
+from ..scores import AverageRadius, Share, average_certified_radius, certified_accuracy, radius_curve
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Curve:
     @property
     def alpha(self) -> float | None:
         return self.cell.rows[0].alpha
+
+    @property
+    def accuracy(self) -> Share:
+        """Inputs that are classified correctly, with a certificate of any size."""
+        return certified_accuracy(self.cell.rows, 0.0)
 
 
 @dataclass(frozen=True)

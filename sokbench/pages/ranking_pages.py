@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ..scores import Share
 from .boards import BUDGETS, Board, Entry, ModelFacts
-from .charts import cactus, radius_curves, time_accuracy
+from .charts import cactus, radius_curves, time_accuracy, tradeoff
 from .paths import board_path, inputs_path, table_path
 from .radii import radius_boards
 from .render import Renderer
@@ -70,4 +70,10 @@ def write(renderer: Renderer, view: View) -> None:
             cactus=cactus(board),
         )
     for radius_board in radius_boards(view.cells):
-        renderer.page(radius_board.path, "radius_board.html", board=radius_board, chart=radius_curves(radius_board))
+        renderer.page(
+            radius_board.path,
+            "radius_board.html",
+            board=radius_board,
+            chart=radius_curves(radius_board),
+            tradeoff=tradeoff(radius_board) if radius_board.probabilistic else "",
+        )

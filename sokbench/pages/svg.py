@@ -84,6 +84,10 @@ class Chart:
         place, ends = self.x(x), (self.y(low), self.y(high))
         self._add('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}" {}/>', css, place, place, *ends, facets)
 
+    def interval_across(self, low: float, high: float, y: float, css: str) -> None:
+        place, ends = self.y(y), (self.x(low), self.x(high))
+        self._add('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>', css, *ends, place, place)
+
     def mark(
         self, x: float, y: float, marker: str, css: str, tip: str, href: str = "", facets: Markup = NO_FACETS
     ) -> None:

@@ -30,12 +30,14 @@ _DEFAULT_WALL, _DEFAULT_MEMORY, _DEFAULT_PREPARE = 60.0, "8 GiB", 300.0
 @dataclass(frozen=True)
 class Expansion:
     """batches: in the order of the suite, a certify batch after the sample batch it needs;
-    datasets, models: what their names stand for (SHA-256); indices: chosen by each subset rule, "mnist5k first:10"."""
+    datasets, models: what their names stand for (SHA-256); indices: chosen by each subset rule, "mnist5k first:10";
+    untrained: networks that the suite does without, because they have a recipe and no weights here."""
 
     batches: tuple[Batch, ...]
     datasets: dict[str, str]
     models: dict[str, str]
     indices: dict[str, list[int]]
+    untrained: tuple[str, ...] = ()
 
 
 def expand(suite: Suite) -> Expansion:
@@ -53,7 +55,8 @@ def expand(suite: Suite) -> Expansion:
                 _merge(batches, batch)
         except InvalidInput as error:
             raise InvalidInput(f"{suite.path.name}, {place}: {error}") from None
-    return Expansion(tuple(batches.values()), expander.datasets, expander.models, expander.indices)
+    untrained = tuple(expander.untrained)
+    return Expansion(tuple(batches.values()), expander.datasets, expander.models, expander.indices, untrained)
 
 
 def _blocks(file: SuiteFile) -> Iterator[tuple[str, str, Block | CertifyBlock | PropertyBlock]]:
@@ -85,6 +88,7 @@ class _Expander:
     datasets: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     indices: dict[str, list[int]] = field(default_factory=dict)
+    untrained: list[str] = field(default_factory=list)
     _labels: dict[str, list[int]] = field(default_factory=dict)
 
     def batches(self, task: str, block: Block | CertifyBlock | PropertyBlock) -> Iterator[Batch]:
@@ -119,7 +123,18 @@ class _Expander:
         written = self.suite.file.models if block.models is None else block.models
         if not written:
             raise InvalidInput("no models; give models = [...] for the suite or the block")
-        return [Model(name=model) if isinstance(model, str) else model for model in written]
+        models = [Model(name=model) if isinstance(model, str) else model for model in written]
+        return [model for model in models if not self._untrained(model.name)]
+
+    def _untrained(self, name: str) -> bool:
+        """Whether the suite does without a network because there is a recipe for it, but no weights are here."""
+        if not self.suite.file.skip_untrained or name in component("models.cards").names():
+            return False
+        if name not in component("models.recipes").RECIPES:
+            return False
+        if name not in self.untrained:
+            self.untrained.append(name)
+        return True
 
     def _common(self, block: Block | CertifyBlock, dataset: str, model: Model) -> dict[str, Any]:
         """The fields that all series of a block on one model share."""

@@ -101,7 +101,8 @@ class PropertyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. box: valid range of every coordinate of an input, [] for none."""
+    """The whole file. box: valid range of every coordinate of an input, [] for none; skip_untrained: do without zoo
+    networks that have a recipe and no weights here, and name them, instead of refusing to run."""
 
     name: str
     title: str
@@ -115,6 +116,7 @@ class SuiteFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     limits: Limits = Limits()
     seed: int = 0
     skip_after_timeouts: int | None = None
+    skip_untrained: bool = False
     verify: tuple[Block, ...] = ()
     radius: tuple[Block, ...] = ()
     certify: tuple[CertifyBlock, ...] = ()

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 NAMES: Final = {
     "sok-table3": "certified accuracy of every method on every model (the SoK's Table III), per suite and setting",
     "sok-times": "seconds per input, in the same layout",
+    "sok-table4": "certified accuracy of smoothed classifiers over the radius (the SoK's Table IV), per norm",
     "sok-radii": "average certified radius, in the same layout",
     "leaderboard": "published and measured records (the SoK's Table II), ranked, per setting",
     "papers": "all tables of the five papers as printed",
 }
 """What `build` can write, with a line on each."""
 
-_MEASURED = {"sok-table3": "sok_table3", "sok-times": "sok_times", "sok-radii": "sok_radii"}
+_MEASURED = {
+    "sok-table3": "sok_table3",
+    "sok-times": "sok_times",
+    "sok-table4": "sok_table4",
+    "sok-radii": "sok_radii",
+}
 
 
 def names() -> list[str]:

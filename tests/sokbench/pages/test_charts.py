@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
 from sokbench.core.registry import catalog
 from sokbench.measured.cells import gather
 from sokbench.pages.boards import boards
-from sokbench.pages.charts import cactus, family_marker, radius_curves, time_accuracy, trend
+from sokbench.pages.charts import _band, cactus, family_marker, radius_curves, time_accuracy, tradeoff, trend
 from sokbench.pages.radii import radius_boards
 from sokbench.pages.relaxations import CASES, drawings
 from sokbench.pages.svg import MARKERS, Scale, chart, decades, marker_path
 from tests.sokbench.made import row, rows
+from tests.sokbench.pages.synthetic import make_row
 from tests.sokbench.pages.test_ladders import record
 
 
@@ -114,3 +116,36 @@ def test_the_cactus_counts_what_is_decided_on_all_models():
 def test_long_curves_stay_small():
     (board,) = boards(gather(rows("v" * 5000)), set(), {})
     assert len(cactus(board)) < 10_000
+
+
+def test_bands_hold_their_curves_and_the_tradeoff_has_a_mark_per_noise() -> None:
+    rows = [
+        make_row(
+            index,
+            1,
+            "mnist5k/cnn_a/gaussian025",
+            "neyman_pearson",
+            0.0,
+            task="certify",
+            norm="l2",
+            noise={"kind": "gaussian", "sigma": sigma},
+            alpha=0.001,
+            prediction=1,
+            certified_radius=sigma * index / 10,
+            key=f"{sigma}-{index}",
+        )
+        for sigma in (0.25, 0.5)
+        for index in range(20)
+    ]
+    (board,) = radius_boards(gather(rows))
+    drawn = str(radius_curves(board))
+    assert drawn.count('class="band') == drawn.count('class="curve') == 2
+    percents = [95.0, 90.0, 50.0, 0.0]
+    band = _band([(float(k), percent) for k, percent in enumerate(percents)], 20)
+    upper, lower = band[: len(band) // 2], band[len(band) // 2 :][::-1]
+    for k, percent in enumerate(percents):
+        assert lower[2 * k][1] <= percent <= upper[2 * k][1]
+    picture = str(tradeoff(board))
+    assert picture.count('class="mark"') == 2
+    assert 'aria-label="neyman_pearson' in picture
+    assert str(tradeoff(replace(board, curves=board.curves[:1]))) == ""

@@ -133,8 +133,8 @@ def test_build_writes_every_format(tmp_path: Path) -> None:
 
 
 def test_unknown_names_and_places(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="did you mean sok-table3"):
-        tables.tables("sok-table4", tmp_path)
+    with pytest.raises(UnknownName, match="did you mean sok-table"):
+        tables.tables("sok-table5", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInput, match="cannot write tables"):
         tables.build(["leaderboard"], tmp_path, tmp_path / "file")
