@@ -17,14 +17,14 @@ from sokbench.core.deadline import Deadline
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp
 
-from .state import Bounds
+from .ending import ending, last_nonlinear
 from .forms import Domain, Forms, Variables, added, affine, least, ranges
 from .inputs import InputSet, Interval
 from .interval import propagate
 from .nonlinear import needs_rows, relax
 from .plans import Plan
-from .propagation import other_classes
 from .rounding import Outward
+from .state import Bounds
 
 _COPIES = 6  # forms of a node and its input, and what is made of them on the way
 _BYTES = 6 << 30  # of forms; a node that takes more ends in `MemoryError`
@@ -109,7 +109,7 @@ def _walk(graph: Graph, inputs: InputSet, plan: Plan, owner: slice, deadline: De
     walk.intervals.append(Interval(hull.lower[owner], hull.upper[owner]))
     walk.forms[0] = walk.variables.start()
     walk.count = len(walk.forms[0].values)
-    end = graph.output if everywhere else _end(graph)
+    end = graph.output if everywhere else last_nonlinear(graph)
     for index, node in enumerate(graph.nodes):
         if index == 0 or (index == graph.output and end < index):
             continue
@@ -130,34 +130,11 @@ def _walk(graph: Graph, inputs: InputSet, plan: Plan, owner: slice, deadline: De
     return walk
 
 
-def _end(graph: Graph) -> int:
-    """The node after which only affine operations follow, one on the other."""
-    index = graph.output
-    while isinstance(graph.nodes[index].op, LinearOp):
-        index = graph.nodes[index].inputs[0]
-        if len(graph.consumers[index]) > 1:
-            break
-    return index
-
-
 def _margins(walk: _Walk, label: int) -> Tensor:
     """Lower bounds (C - 1,) of f_y - f_j, the differences fused with the affine operations at the end."""
-    graph, rounding = walk.graph, walk.rounding
-    unit = torch.eye(graph.num_classes, dtype=torch.float64)
-    rows = unit[label] - unit[other_classes(torch.tensor([label]), graph.num_classes)[0]]
-    constants, slack, index = rows.new_zeros(len(rows)), rows.new_zeros(len(rows)), graph.output
-    while index not in walk.forms:
-        node = graph.nodes[index]
-        assert isinstance(node.op, LinearOp)
-        (source,) = node.inputs
-        norm, size = rows.abs().flatten(1).sum(dim=1), rounding.size(*walk.intervals[source])
-        slack = slack + rounding.affine(graph, index, norm, size)
-        if node.op.offset is not None:
-            constants = constants + rows.flatten(1) @ node.op.offset.expand(node.shape).flatten()
-            slack = slack + rounding.added(constants)
-        rows, index = node.op.adjoint(rows, graph.nodes[source].shape), source
-    found = least(walk.forms[index], rows, constants, walk.variables)
-    return rounding.outward(found, slack, -1.0)
+    rows, constants, slack = ending(walk.graph, label, walk.intervals)
+    found = least(walk.forms[last_nonlinear(walk.graph)], rows, constants, walk.variables)
+    return walk.rounding.outward(found, slack, -1.0)
 
 
 def _check_memory(variables: int, entries: int) -> None:

@@ -71,7 +71,7 @@ def test_crown_is_deeppoly_and_cnn_cert(seed: int, ball: sokbench.Ball) -> None:
 
 
 def test_crown_and_deeppoly_differ_on_ties() -> None:
-    """f_0 - f_1 = relu(x) - x on [-1, 1], where x is written as relu(x + 5) - 5: the line z is exact, the line 0 not."""
+    """f_0 - f_1 = relu(x) - x on [-1, 1], x written as relu(x + 5) - 5: the line z is exact, the line 0 not."""
     module = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2))
     with torch.no_grad():
         module[0].weight.fill_(1.0)
