@@ -1,4 +1,4 @@
-"""From a graph as it was written to the one that is bounded: float64 weights, batch norm folded, no dead weight.
+"""From a graph as it was written to the one that is bounded: float64 weights, batch norm folded, nothing idle.
 
 Bounds are claimed for the network's own weights in real arithmetic, so what folding rounds is counted: the scale of
 a batch norm is computed with 200 decimal digits, and the folded operation says how many float64 roundings separate
@@ -14,10 +14,11 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from .arrangement import Expand, Pad, Permute, Reshape, Sum
 from .convolution import Conv2d
 from .graph import Graph, Node
 from .linear import Linear, Scale
-from .ops import BatchNorm, Op, cast
+from .ops import BatchNorm, Op, Shape
 
 _DIGITS = 200
 _EXACT = {"dtype": torch.float64, "device": "cpu"}
@@ -32,7 +33,43 @@ class _ChannelMap:
 
 
 def simplify(graph: Graph) -> Graph:
-    """The same network in float64, detached from the module, with batch norms folded into the layer before them."""
+    """The same network in float64, detached from the module, with batch norms folded into the layer before them and
+    operations that follow each other merged where one does the work of both."""
+    before, graph = len(graph.nodes) + 1, graph.cast(**_EXACT)
+    while len(graph.nodes) < before:
+        before = len(graph.nodes)
+        graph = _with_merged(_without_idle(graph))
+    return graph
+
+
+def _without_idle(graph: Graph) -> Graph:
+    nodes: list[Node] = []
+    place: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        inputs = tuple(place[i] for i in node.inputs)
+        if inputs and _is_idle(node.op, graph.nodes[node.inputs[0]].shape):
+            place[index] = inputs[0]
+        else:
+            place[index] = len(nodes)
+            nodes.append(replace(node, inputs=inputs))
+    return Graph(tuple(nodes))
+
+
+def _is_idle(op: Op, shape: Shape) -> bool:
+    """Whether values of this shape pass unchanged."""
+    match op:
+        case Reshape():
+            return op.shape == shape
+        case Permute():
+            return op.order == tuple(range(len(shape)))
+        case Scale():
+            return bool((op.scale == 1).all()) and not bool(op.shift.any()) and op.roundings == 0
+        case Expand() | Sum():
+            return op.terms == 1
+    return False
+
+
+def _with_merged(graph: Graph) -> Graph:
     nodes: list[Node] = []
     place: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -40,32 +77,45 @@ def simplify(graph: Graph) -> Graph:
         alone = bool(inputs) and len(graph.consumers[node.inputs[0]]) == 1
         merged = _merged(nodes[inputs[0]], node) if alone else None
         if merged is not None:
-            nodes[inputs[0]] = merged
+            nodes[inputs[0]] = replace(nodes[inputs[0]], op=merged, shape=node.shape)
             place[index] = inputs[0]
             continue
-        op = (
-            _as_scale(_batch_norm_map(node.op), len(node.shape))
-            if isinstance(node.op, BatchNorm)
-            else cast(node.op, **_EXACT)
-        )
+        op = _as_scale(_batch_norm_map(node.op), len(node.shape)) if isinstance(node.op, BatchNorm) else node.op
         place[index] = len(nodes)
         nodes.append(replace(node, op=op, inputs=inputs))
     return Graph(tuple(nodes))
 
 
-def _merged(before: Node, node: Node) -> Node | None:
-    """`before` and the node after it as one, where that is the same function; None where it is not."""
-    if isinstance(node.op, BatchNorm) and _foldable(before.op, node):
-        return replace(before, op=_fold(before.op, _batch_norm_map(node.op)))
-    if isinstance(node.op, Scale) and bool((node.op.scale == 1).all()) and node.op.roundings == 0:
-        shift = node.op.shift
-        if not bool(shift.any()):
-            return before
+def _merged(before: Node, node: Node) -> Op | None:
+    """The operation of `before` and the node after it as one; None where there is none."""
+    first, second = before.op, node.op
+    if isinstance(second, BatchNorm) and _foldable(first, node):
+        return _fold(first, _batch_norm_map(second))
+    if isinstance(second, Scale) and isinstance(first, Linear) and first.bias is None:
         # x W + b, as exporters write a linear layer: the bias moves into it, exactly
+        shift, plain = second.shift, bool((second.scale == 1).all()) and second.roundings == 0
         per_unit = shift.shape[-1:] == (shift.numel(),) == node.shape[-1:]
-        if isinstance(before.op, Linear) and before.op.bias is None and per_unit:
-            return replace(before, op=replace(before.op, bias=shift.detach().double().cpu().reshape(-1)))
+        return replace(first, bias=shift.reshape(-1)) if plain and per_unit else None
+    if isinstance(second, Scale) and isinstance(first, Scale):
+        return _product(first, second)
+    if isinstance(second, Reshape) and isinstance(first, Reshape):
+        return second
+    if isinstance(second, Permute) and isinstance(first, Permute):
+        return Permute(tuple(first.order[axis] for axis in second.order))
+    if isinstance(second, Conv2d) and isinstance(first, Pad):
+        (channels, top, left), even = first.before, first.before == first.after
+        padding = (second.padding[0] + top, second.padding[1] + left)
+        return replace(second, padding=padding) if even and channels == 0 <= min(top, left) else None
     return None
+
+
+def _product(first: Scale, second: Scale) -> Scale | None:
+    """second(first(x)) as one operation; None where a sum of shifts would have to be rounded."""
+    if bool(first.shift.any()) and bool(second.shift.any()):
+        return None
+    exact = any(bool((op.scale.abs() == 1).all()) for op in (first, second))
+    roundings = first.roundings + second.roundings + (0 if exact else 1)
+    return Scale(first.scale * second.scale, first.shift * second.scale + second.shift, roundings)
 
 
 def _foldable(before: Op, node: Node) -> TypeGuard[Linear | Conv2d]:

@@ -152,7 +152,7 @@ def avg_pool(b: Builder, x: Value, windows: Windows, count_padding: bool, diviso
         if divisor is None
         else torch.tensor(area / divisor, dtype=torch.float64)
     )
-    if windows.before == windows.after and not windows.ceil:
+    if windows.before == windows.after and not windows.ceil and _at_most_half(windows.before, kernel):
         found = b.add(AvgPool2d(kernel, stride, _pair(windows.before)), x)
     else:
         after = tuple(int(place[-1, -1]) + 1 - size for place, size in zip(places, sizes, strict=True))
@@ -183,6 +183,11 @@ def adaptive_windows(b: Builder, x: Value, counts: Sequence[int]) -> Windows:
     if any(size % count for size, count in zip(sizes, counts, strict=True)):
         raise Unsupported(f"{b.where!r} pools {sizes} into {tuple(counts)} windows of unequal size")
     return windows_of(len(counts), [size // count for size, count in zip(sizes, counts, strict=True)])
+
+
+def _at_most_half(padding: Sequence[int], kernel: Sequence[int]) -> bool:
+    """What torch asks of the padding of a pool."""
+    return all(2 * margin <= size for margin, size in zip(padding, kernel, strict=True))
 
 
 def _lift(b: Builder, x: Value) -> Value:
