@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .core.deadline import Deadline, OutOfTime
 from .core.errors import Unsupported
 from .core.outcome import Outcome, Termination, Verdict
-from .core.property import float32_inside
+from .core.property import Case, Conjunction, Property, float32_inside
 from .core.property_method import PropertyVerifier
 from .core.registry import component
 from .core.replay import replay
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from .core.method import Method
     from .core.network import Network
-    from .core.property import Property
 
+_REDUCTION = "verifiers.graph.reduction"
 ANSWERS = {Verdict.VERIFIED: "holds", Verdict.FALSIFIED: "violated"}
 
 
@@ -53,7 +53,7 @@ def decide(
     if isinstance(method, PropertyVerifier):
         return replace(_asked_directly(method, network, asked, deadline, onnx), seconds=time.monotonic() - started)
     try:
-        problems = component("verifiers.graph.reduction").reduce_property(network, asked)
+        problems = component(_REDUCTION).reduce_property(network, asked)
     except Unsupported as reason:
         problems, outcomes = [], [_unknown(Termination.UNSUPPORTED, reason=str(reason))]
     else:
@@ -63,9 +63,9 @@ def decide(
         if budget == 0.0:
             outcomes.append(_unknown(Termination.TIMEOUT))
             break
-        outcome = method.verify(reduced.problem, budget)
-        if outcome.verdict is Verdict.FALSIFIED:
-            outcome = _judged(outcome, reduced, network, asked, onnx)
+        outcome = _ask(method, reduced, network, asked, budget, onnx)
+        if outcome.termination is Termination.UNSUPPORTED and len(reduced.case.unsafe) == 1:
+            outcome = _row_by_row(method, reduced.case, network, asked, Deadline.after(budget), onnx) or outcome
         outcomes.append(outcome)
         if outcome.verdict is Verdict.FALSIFIED:
             break
@@ -89,9 +89,32 @@ def _asked_directly(
     return _confirmed(outcome, float32_inside(x, nearest.lower, nearest.upper), network, asked, onnx)
 
 
+def _ask(
+    method: Method, reduced: Any, network: Network, asked: Property, limit: float | None, onnx: Path | None
+) -> Outcome:
+    outcome = method.verify(reduced.problem, limit)
+    return outcome if outcome.verdict is not Verdict.FALSIFIED else _judged(outcome, reduced, network, asked, onnx)
+
+
+def _row_by_row(
+    method: Method, case: Case, network: Network, asked: Property, deadline: Deadline, onnx: Path | None
+) -> Outcome | None:
+    """For methods that cannot take the maximum over the rows of an unsafe set: it is not reached if one of its rows is
+    never satisfied. None if no row settles it."""
+    (unsafe,) = case.unsafe
+    rows = len(unsafe.bound)
+    for row in range(rows if rows > 1 else 0):
+        alone = replace(case, unsafe=(Conjunction(unsafe.weight[[row]], unsafe.bound[[row]]),))
+        (reduced,) = component(_REDUCTION).reduce_property(network, replace(asked, cases=(alone,)))
+        outcome = _ask(method, reduced, network, asked, deadline.remaining() / (rows - row), onnx)
+        if outcome.verdict is not Verdict.UNKNOWN:
+            return replace(outcome, stats={**outcome.stats, "row": row})
+    return None
+
+
 def _judged(outcome: Outcome, reduced: Any, network: Network, asked: Property, onnx: Path | None) -> Outcome:
     """The outcome with its witness in the original input space, if the original property is violated there."""
-    x = float32_inside(reduced.original(outcome.witness), reduced.lower, reduced.upper)
+    x = float32_inside(reduced.original(outcome.witness), reduced.case.lower, reduced.case.upper)
     return _confirmed(outcome, x, network, asked, onnx)
 
 

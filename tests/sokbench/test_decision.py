@@ -103,6 +103,27 @@ def test_unsupported_is_an_answer_with_a_reason():
     assert answer_of(found.verdict, found.termination) == "unknown"
 
 
+UNSUPPORTED = Outcome(Verdict.UNKNOWN, termination=Termination.UNSUPPORTED, stats={"reason": "branches"})
+TWO_ROWS = """(declare-const X_0 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)
+(assert (>= X_0 0))(assert (<= X_0 1))(assert (<= Y_0 -1))(assert (<= Y_1 -2))"""
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "stats"),
+    [
+        ((UNSUPPORTED, OPEN, HOLDS), "verified", {"row": 1}),
+        ((UNSUPPORTED, OPEN, OPEN), "unknown", {"reason": "branches"}),
+        ((UNSUPPORTED, UNSUPPORTED, UNSUPPORTED), "unknown", {"reason": "branches"}),
+    ],
+)
+def test_rows_alone_may_settle_what_a_method_cannot_take_together(
+    outcomes: tuple[Outcome, ...], verdict: str, stats: dict[str, object]
+):
+    found = decide(scripted(*outcomes), line(), parse_property(TWO_ROWS), limit=800.0)
+    assert found.verdict == verdict
+    assert stats.items() <= found.stats.items()
+
+
 @pytest.mark.parametrize(
     ("verdict", "termination", "answer"),
     [

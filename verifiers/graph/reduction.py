@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,19 +44,17 @@ _BALL = Ball("linf", 1.0, -1.0, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """A problem on |z| <= 1, and the box it stands for. case: its place in the property."""
+    """A problem on |z| <= 1, and the box and unsafe sets it stands for."""
 
     problem: Problem
-    case: int
+    case: Case
     centre: Tensor
     radius: Tensor
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
 
     def original(self, z: Tensor) -> NDArray[np.float64]:
         """The input in the box that a witness `z` of the problem stands for, flattened (inputs,)."""
         x: NDArray[np.float64] = (self.centre + self.radius * z.double()).reshape(-1).numpy()
-        return np.clip(x, self.lower, self.upper)
+        return np.clip(x, self.case.lower, self.case.upper)
 
 
 def graph_as_written(network: Network) -> Graph:
@@ -78,10 +76,10 @@ def reduce_property(network: Network, asked: Property) -> list[Reduced]:
             f"the property is about {asked.inputs} inputs and {asked.outputs} outputs, "
             f"but {network.name} has {sizes[0]} and {sizes[1]}"
         )
-    return [reduced for index, case in enumerate(asked.cases) for reduced in _problems(network, graph, index, case)]
+    return [reduced for case in asked.cases for reduced in _problems(network, graph, case)]
 
 
-def _problems(network: Network, graph: Graph, index: int, case: Case) -> Iterator[Reduced]:
+def _problems(network: Network, graph: Graph, case: Case) -> Iterator[Reduced]:
     point = case.lower == case.upper
     centre = np.where(point, case.lower, case.lower / 2 + case.upper / 2)
     spread = np.where(point, 0.0, np.nextafter(np.maximum(case.upper - centre, centre - case.lower), np.inf))
@@ -101,7 +99,7 @@ def _problems(network: Network, graph: Graph, index: int, case: Case) -> Iterato
         name = f"{network.name} under a property"
         reduced = Network(name, module, shape, built.num_classes, digest.hexdigest())
         problem = Problem(reduced, torch.zeros(shape), 0, _BALL)
-        yield Reduced(problem, index, box.shift, box.scale, case.lower, case.upper)
+        yield Reduced(problem, replace(case, unsafe=tuple(unsafe)), box.shift, box.scale)
 
 
 class _Nodes:

@@ -97,7 +97,7 @@ def test_boxes_and_row_counts_make_problems_of_their_own():
     one, two = conjunction(ROW), conjunction(ROW, ([0.0, 0.0, 1.0, 0.0], 3.0))
     asked = Property(3, 4, (case(*BOX, one, two, one), case([0.0] * 3, [1.0] * 3, two)))
     problems = reduce_property(network(), asked)
-    assert [reduced.case for reduced in problems] == [0, 0, 1]
+    assert [(reduced.case.upper[2], len(reduced.case.unsafe)) for reduced in problems] == [(0.3, 2), (0.3, 1), (1.0, 1)]
     assert [reduced.problem.network.num_classes for reduced in problems] == [3, 2, 2]
     assert len({reduced.problem.network.sha256 for reduced in problems}) == 3
 
