@@ -27,7 +27,7 @@ from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp, one_hot
 
-from .backward import Bounds
+from .state import Bounds
 from .inputs import InputSet, Interval
 from .interval import propagate
 from .propagation import from_ball, other_classes
