@@ -5,6 +5,7 @@ The best bound of every row is kept with the parameters that gave it, and rows t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,7 +35,7 @@ class Schedule:
     @property
     def decay(self) -> float:
         """Of the rates, per iteration."""
-        return 0.1 ** (1 / max(1, self.iterations - 1))
+        return math.pow(0.1, 1 / max(1, self.iterations - 1))
 
 
 @dataclass

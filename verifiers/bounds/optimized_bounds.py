@@ -56,7 +56,9 @@ class Relaxed:
 
     def triangles(self, dtype: torch.dtype) -> Triangles:
         if dtype not in self._triangles:
-            self._triangles[dtype] = triangles({i: (l.to(dtype), u.to(dtype)) for i, (l, u) in self.bounds.items()})
+            self._triangles[dtype] = triangles(
+                {index: (lower.to(dtype), upper.to(dtype)) for index, (lower, upper) in self.bounds.items()}
+            )
         return self._triangles[dtype]
 
     def replace(self, index: int, lower: Tensor, upper: Tensor) -> None:
@@ -125,7 +127,7 @@ class Relaxed:
 
 def relaxed(graph: Graph, inputs: InputSet, rough_inputs: InputSet, bounds: list[Interval]) -> Relaxed:
     """graph, inputs and bounds (of every ReLU's input, in order, (1, *shape)) in float64; `rough_inputs` in float32."""
-    named = {index: interval for index, interval in zip(graph.relus, bounds, strict=True)}
+    named = dict(zip(graph.relus, bounds, strict=True))
     exact = Sweep(graph, inputs, Outward(), _sizes(graph, inputs, named))
     return Relaxed(graph, exact, Sweep(cast(graph, torch.float32), rough_inputs, Nearest()), named)
 

@@ -49,9 +49,9 @@ def optimized_margins(
     return margins
 
 
-def relaxed_input(graph: Graph, x: Tensor, ball: Ball, deadline: Deadline) -> Relaxed | None:
-    """The network between CROWN's bounds for one input (*shape); None where those overflow or there is no ReLU."""
-    bounds = preactivation_bounds(graph, x[None], ball, "crown", deadline)
+def relaxed_input(graph: Graph, x: Tensor, ball: Ball, deadline: Deadline, plan: str = "crown") -> Relaxed | None:
+    """The network between a plan's bounds for one input (*shape); None where those overflow or there is no ReLU."""
+    bounds = preactivation_bounds(graph, x[None], ball, plan, deadline)
     finite = all(bool(lower.isfinite().all() and upper.isfinite().all()) for lower, upper in bounds)
     if not bounds or not finite:
         return None

@@ -18,9 +18,7 @@ from verifiers.graph.linear import Linear
 Interval = tuple[Tensor, Tensor]
 
 
-def without_inactive(
-    graph: Graph, bounds: dict[int, Interval]
-) -> tuple[Graph, dict[int, Interval], dict[int, Tensor]]:
+def without_inactive(graph: Graph, bounds: dict[int, Interval]) -> tuple[Graph, dict[int, Interval], dict[int, Tensor]]:
     """(graph, bounds of its ReLUs' inputs, which entries are left) without the inactive neurons; node indices stay."""
     nodes, kept_bounds = list(graph.nodes), dict(bounds)
     entries = {index: torch.arange(lower.numel()) for index, (lower, _) in bounds.items()}

@@ -3,11 +3,11 @@
 Bounded: every domain by back-substitution with the slopes of its unstable neurons and a multiplier for each fixed
 phase, optimised together without a tape (`split_search`); the intermediate bounds are those of alpha-CROWN at the root.
 Branched: the neuron whose worse child is best among a few that BaBSR and the gap at the minimiser suggest. Decided: a
-domain without free neurons by a linear program in the input. Complete for ReLU networks of affine layers and residual
+domain without free neurons by a linear program. Complete for ReLU networks of affine layers and residual
 sums under l_inf with the box, and l1.
 
 What the verdicts rest on: verified by a bound of every leaf computed in float64 and rounded outward; falsified by an
-input judged in float64 (attacks come first, and every batch of domains offers the points where its bounds are attained).
+input judged in float64 (attacks come first, and every batch of domains offers the points where its bounds are taken).
 
 Cost: exponential in the number of unstable neurons at worst; per domain a dozen passes back to the input and forward.
 

@@ -15,17 +15,18 @@ Try = Callable[[Tensor, Tensor], Tensor]
 """(columns (D,), sign +1 or -1 (D,)) -> bounds (D,) of the children that fix these columns."""
 
 
-def scores(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, columns: Columns) -> tuple[Tensor, Tensor]:
-    """Two estimates (D, width) of what splitting each neuron gains, -inf where there is nothing to split.
+def scores(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, columns: Columns) -> tuple[Tensor, ...]:
+    """Three estimates (D, width) of what splitting each neuron gains, -inf where there is nothing to split.
 
     The first compares lines and ReLU where the bound is attained: the gap |a| |line(z*) - relu(z*)| of the neuron at
     the minimiser. The second is BaBSR's (Bunel et al., JMLR 2020): the chord's intercept times the row entry, with the
-    change of the term that the neuron's bias contributes; alone it needed up to 50 times as many domains.
+    change of the term that the neuron's bias contributes; alone it needed up to 50 times as many domains. The third
+    is the influence of Neurify (Wang et al., NeurIPS 2018): the row entry times the width of the band.
     """
     values = sweep.values(start, trace)
     count = len(start.rows)
     first = start.rows.new_full((count, columns.width), -torch.inf)
-    second = first.clone()
+    second, third = first.clone(), first.clone()
     for index, rows in trace.rows.items():
         entries = columns.entries[index]
         if not len(entries):
@@ -45,7 +46,8 @@ def scores(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, columns: 
         place = slice(columns.first[index], columns.first[index] + len(entries))
         first[:, place] = torch.where(free, a.abs() * (line - z.clamp(min=0)).abs(), -torch.inf)
         second[:, place] = torch.where(free, (biased + a.clamp(max=0) * offset).abs(), -torch.inf)
-    return first, second
+        third[:, place] = torch.where(free, a.abs() * offset, -torch.inf)
+    return first, second, third
 
 
 def choose(estimates: tuple[Tensor, ...], candidates: int, attempt: Try) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ class Columns:
         return vectors[:, self.first[index] : self.first[index] + len(self.entries[index])]
 
     def scatter(self, index: int, vectors: Tensor, base: Tensor) -> Tensor:
-        """(R, *shape) at ReLU node `index`: columns of `vectors` (R, width) where they exist, else `base` (1, *shape)."""
+        """(R, *shape) at ReLU node `index`: `vectors` (R, width) where it has a column, else `base` (1, *shape)."""
         dense = base.flatten(1).repeat(len(vectors), 1)
         dense[:, self.entries[index]] = self.part(index, vectors).to(base.dtype)
         return dense.reshape(len(vectors), *self.shapes[index])
@@ -89,7 +89,7 @@ class Pool:
 
     def targets(self) -> Tensor:
         """The rows that have open domains."""
-        return self._held.target[: self._count].unique()
+        return torch.tensor(sorted(set(self._held.target[: self._count].tolist())), dtype=torch.long)
 
     def push(self, new: Domains) -> None:
         total = self._count + len(new)

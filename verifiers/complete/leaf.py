@@ -39,7 +39,13 @@ class LeafAnswer:
 
 
 def solve_leaf(
-    state: Relaxed, columns: Columns, start: Start, relus: Triangles, phase: Tensor, inputs: InputSet, deadline: Deadline
+    state: Relaxed,
+    columns: Columns,
+    start: Start,
+    relus: Triangles,
+    phase: Tensor,
+    inputs: InputSet,
+    deadline: Deadline,
 ) -> LeafAnswer:
     """Minimise the one row of `start` over the inputs of a domain `phase` (width,) without free neurons.
 
@@ -63,7 +69,9 @@ def solve_leaf(
     row_lower, row_upper = np.where(below, -np.inf, limit), np.where(below, limit, np.inf)
     dual, ray, point = _minimise(cost[0], np.concatenate(blocks), row_lower, row_upper, inputs, deadline)
     scale = float(np.abs(cost).max(initial=1.0))
-    candidates = [-dual] + [sign * size * scale * ray for sign in (1.0, -1.0) for size in _RAY_SCALES if ray is not None]
+    candidates = [-dual] + [
+        sign * size * scale * ray for sign in (1.0, -1.0) for size in _RAY_SCALES if ray is not None
+    ]
     gammas = torch.zeros(len(candidates), columns.width, dtype=torch.float64)
     gammas[:, place] = torch.tensor(np.stack(candidates))
     sign = phase.double()

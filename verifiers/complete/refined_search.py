@@ -142,7 +142,7 @@ class RefinedSearch:
         start = self.start.take(state.rows)
         rough = Start(start.index, start.rows.float(), start.constants.float())
         state.relaxed.search.lower(rough, relus, state.ascent.best_slopes, state.ascent.best_gammas, trace)
-        gap, _ = scores(state.relaxed.search, rough, trace, relus, columns)
+        gap, _, _ = scores(state.relaxed.search, rough, trace, relus, columns)
         total = (gap / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)
         inner = torch.zeros_like(total)
         for relu, (first, count) in ((i, (columns.first[i], len(columns.entries[i]))) for i in columns.first):

@@ -18,8 +18,9 @@ from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
 from verifiers.graph import graph_of
 from verifiers.lp.input_set import InputSet, input_set
 
+from .domains import Columns
 from .refined_search import RefinedResult, RefinedSearch, State
-from .split_search import SplitSettings, Witness
+from .split_search import SplitSearch, SplitSettings, Witness
 from .witness import WitnessFinder
 
 
@@ -38,22 +39,22 @@ class Question:
     witness: Witness
 
 
-def question(problem: Problem, deadline: Deadline) -> Question | Outcome:
-    """The margins that CROWN leaves open; an outcome where it leaves none, or where an attack succeeds.
+def question(problem: Problem, deadline: Deadline, plan: str = "crown") -> Question | Outcome:
+    """The margins that a plan leaves open; an outcome where it leaves none, or where an attack succeeds.
 
-    Raises `OutOfTime` with CROWN's margins, also where pre-activation bounds overflow.
+    Raises `OutOfTime` with the plan's margins.
     """
     graph, label = graph_of(problem.network), torch.tensor([problem.label])
-    margins = margin_bounds(graph, problem.x[None], label, problem.ball, "crown", deadline)[0]
+    margins = margin_bounds(graph, problem.x[None], label, problem.ball, plan, deadline)[0]
     if margins.min() > 0:
-        return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": "crown"})
+        return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": plan})
     finder = WitnessFinder(problem)
     with torch.enable_grad():
         witness = finder.attack(deadline)
     if witness is not None:
         return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
     try:
-        relaxed = relaxed_input(graph, problem.x, problem.ball, deadline)
+        relaxed = relaxed_input(graph, problem.x, problem.ball, deadline, plan)
     except OutOfTime:
         raise OutOfTime(margins[None]) from None
     if relaxed is None:
@@ -87,6 +88,21 @@ def search_rows(
     search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, keep)
     result = search.run(root, bounds, deadline)
     return _outcome(result), result
+
+
+def search_plain(asked: Question, settings: SplitSettings, deadline: Deadline) -> Outcome:
+    """As `decide_rows`, with parallel lines, the bounds that the question came with, and no refreshing of any."""
+    relaxed, _ = asked.relaxed.reduced()
+    relus = relaxed.triangles(torch.float32)
+    rows = (asked.bounds <= 0).nonzero().squeeze(1)
+    slopes = {index: chord.repeat(len(rows), *(1 for _ in chord.shape[1:])) for index, chord in relus.chord.items()}
+    start, columns = asked.start.take(rows), Columns.of(relus.free)
+    search = SplitSearch(relaxed, columns, start, asked.inputs, asked.witness, settings)
+    found = search.run(asked.bounds[rows], slopes, {}, deadline)
+    bounds = asked.bounds.clone()
+    bounds[rows] = found.bounds
+    late = int(bool((found.bounds <= 0).any()) and deadline.expired())
+    return _outcome(RefinedResult(bounds, found.witness, found.visited, 1, late, found.undecided))
 
 
 def _outcome(result: RefinedResult) -> Outcome:

@@ -9,7 +9,8 @@ computed in float64 and rounded outward from the multipliers that were found, so
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,13 +35,14 @@ _ENOUGH = 1e-5  # a domain is closed in float32 once its bound is above this sha
 class SplitSettings:
     """batch: domains split at once; candidates: of each branching estimate that are tried (1: none is, the first of
     the first estimate is taken); schedule: of a domain. After `patience` domains the search goes on only as long as
-    no more than `most` are to be expected in all."""
+    no more than `most` are to be expected in all. estimate: the branching estimate that counts first."""
 
     batch: int = 64
     candidates: int = 1
-    schedule: Schedule = Schedule(8, 0.2, 1.0)
+    schedule: Schedule = field(default_factory=lambda: Schedule(8, 0.2, 1.0))
     patience: int = 256
     most: int = 2048
+    estimate: Literal["gap", "influence"] = "gap"
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class SplitSearch:
         self._state.search.lower(start, relus, slopes, gammas, trace)
         if trace.point is not None:
             self._found = self._witness(trace.point)
-        estimates = scores(self._state.search, start, trace, relus, self._columns)
+        gap, biased, influence = scores(self._state.search, start, trace, relus, self._columns)
+        estimates = (gap, biased) if self._settings.estimate == "gap" else (influence,)
 
         def attempt(column: Tensor, sign: Tensor) -> Tensor:
             phase = domains.phase.scatter(1, column[:, None], sign[:, None].to(torch.int8))
@@ -238,7 +241,7 @@ class SplitSearch:
         targets, found = domains.target[proved], bounds[proved]
         self._closed = self._closed.scatter_reduce(0, targets, found, "amin")
         depth = (domains.phase[proved] != 0).sum(dim=1) - self._depth
-        self._share = self._share.scatter_add(0, targets, 0.5**depth.double())
+        self._share = self._share.scatter_add(0, targets, 0.5 ** depth.double())
         if self._keep:
             for place in proved.nonzero().squeeze(1).tolist():
                 path = self._tree.path(int(domains.node[place]))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from verifiers.lp.safe_bound import Vector
 
 _NEAR = 1e-5
+_LEAST_RESTARTS = 10  # a property reduced to two classes deserves as many as ten classes do
 _STEPS, _FIRST_STEP, _DECAY = 20, 0.5, 0.85
 
 
@@ -53,7 +54,7 @@ class WitnessFinder:
         """A counterexample found by a short descent towards every other class; None if none."""
         problem = self._problem
         x, labels = problem.x.float()[None], torch.tensor([problem.label])
-        restarts, sizes = problem.network.num_classes, self._step_sizes()
+        restarts, sizes = max(_LEAST_RESTARTS, problem.network.num_classes), self._step_sizes()
         found, _ = attacked_margins(problem.network, x, labels, problem.ball, sizes, restarts, 0, deadline)
         return self._judged(self._in_ball(found[0].double().numpy().ravel()))
 

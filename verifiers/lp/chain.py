@@ -65,17 +65,18 @@ def instances(
     labels: Tensor,
     ball: Ball,
     deadline: Deadline,
+    plan: str = "crown",
 ) -> list[Instance]:
-    """An `Instance` for each image of `x` (B, *input_shape), with CROWN's bounds.
+    """An `Instance` for each image of `x` (B, *input_shape), with the bounds of a plan of `verifiers.bounds`.
 
     Raises `Unsupported` for other norms and networks, and where bounds overflow float64; `OutOfTime` with the margins
     that were proved until then.
     """
     sets = [input_set(image, ball) for image in x]
     layers, graph = chain_of(network), graph_of(network)
-    margins = margin_bounds(graph, x, labels, ball, "crown", deadline)
+    margins = margin_bounds(graph, x, labels, ball, plan, deadline)
     try:
-        bounds = preactivation_bounds(graph, x, ball, "crown", deadline)
+        bounds = preactivation_bounds(graph, x, ball, plan, deadline)
     except OutOfTime:
         raise OutOfTime(margins) from None
     intervals = [(low.flatten(1).numpy(), up.flatten(1).numpy()) for low, up in bounds]

@@ -49,7 +49,7 @@ def tighten(
         lower, upper = lower.copy(), upper.copy()
         # the first layer is affine in the inputs: its bounds are exact already
         if depth and not deadline.expired():
-            _tighten_layer(program, solver, layer, lower, upper, deadline)
+            tighten_layer(program, solver, layer, lower, upper, deadline)
         program.add_layer(layer, lower, upper)
         solver.extend()
     return Relaxed(program, solver, finished=not deadline.expired())
@@ -63,7 +63,7 @@ def relax(layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[I
     return Relaxed(program, LinearSolver(program), finished=True)
 
 
-def _tighten_layer(
+def tighten_layer(
     program: TriangleProgram, solver: LinearSolver, layer: AffineLayer, lower: Vector, upper: Vector, deadline: Deadline
 ) -> None:
     """Improve `lower` and `upper` (n,) of the unstable neurons in place until the deadline."""
