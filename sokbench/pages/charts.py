@@ -16,10 +16,9 @@ from ..published import Record
 from ..scores import certified
 from .boards import Board, Entry, ModelFacts
 from .paths import inputs_path
-from .radii import RadiusBoard
+from .radii import CURVES, RadiusBoard
 from .svg import MARKERS, Chart, chart, decades, facet_attributes, marker_path
 
-CURVES = 8
 PERCENT_TICKS = [(0.0, "0"), (25.0, "25"), (50.0, "50"), (75.0, "75"), (100.0, "100")]
 _VERIFIER_FAMILIES = [family for family in FAMILIES if family not in ("baseline", "attack")]
 
@@ -138,13 +137,13 @@ def _tip(entry: Entry) -> str:
 
 
 def radius_curves(board: RadiusBoard) -> Markup:
-    """Certified share over the radius, one curve per cell for the first CURVES of them."""
+    """Certified share over the radius, one curve per cell for those that are drawn."""
     largest = max((row.certified_radius or 0.0 for curve in board.curves for row in curve.cell.rows), default=0.0)
     if largest <= 0:
         return Markup("")
     drawn = chart((0.0, largest), (0, 100), f"Certified accuracy over the radius: {board.text}", width=760, height=320)
     drawn.axes([(radius, f"{radius:g}") for radius in board.radii], PERCENT_TICKS, "radius", "certified, %")
-    for place, curve in enumerate(board.curves[:CURVES]):
+    for place, curve in enumerate(board.drawn):
         found = sorted(row.certified_radius or 0.0 for row in curve.cell.rows if certified(row, 0.0))
         points, remaining, total = [(0.0, 100 * len(found) / len(curve.cell.rows))], len(found), len(curve.cell.rows)
         for radius in found:
@@ -173,17 +172,19 @@ def _band(points: Sequence[tuple[float, float]], total: int) -> list[tuple[float
 
 
 def tradeoff(board: RadiusBoard) -> Markup:
-    """Average certified radius against the accuracy of the smoothed classifier, one mark per cell: what a noise or a
-    certifier gains in radius, and what it costs in accuracy."""
-    curves = board.curves[:CURVES]
+    """Average certified radius against the accuracy of the smoothed classifier, the best certifier of every model and
+    noise: what noise gains in radius, and what it costs in accuracy."""
+    curves = board.best[:CURVES]
     largest = max((curve.average.over_all for curve in curves), default=0.0)
-    if largest <= 0 or len({curve.cell.contender.noise + curve.cell.model for curve in curves}) < 2:
+    if largest <= 0 or len(curves) < 2:
         return Markup("")
     title = f"Average certified radius against accuracy: {board.text}"
-    drawn = chart((0.0, 100.0), (0.0, 1.1 * largest), title, width=760, height=320)
+    worst = 10 * math.floor(10 * min(curve.accuracy.low for curve in curves))
+    drawn = chart((worst, 100), (0.0, 1.1 * largest), title, width=760, height=320)
     step = 10.0 ** math.floor(math.log10(largest))
     ticks = [k * step / 2 for k in range(1 + int(2.2 * largest / step))]
-    drawn.axes(PERCENT_TICKS, [(tick, f"{tick:g}") for tick in ticks], "accuracy at radius 0, %", "average radius")
+    percents = [(float(percent), str(percent)) for percent in range(worst, 101, 10)]
+    drawn.axes(percents, [(tick, f"{tick:g}") for tick in ticks], "accuracy at radius 0, %", "average radius")
     for place, curve in enumerate(curves):
         share = curve.accuracy
         drawn.interval_across(100 * share.low, 100 * share.high, curve.average.over_all, "ci")

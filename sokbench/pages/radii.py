@@ -9,13 +9,19 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
+from ..core.registry import catalog
 from ..measured.cells import Cell
 from ..measured.names import norm_text, slug
 from ..scores import AverageRadius, Share, average_certified_radius, certified_accuracy, radius_curve
 
+CURVES: Final = 8
+"""Curves that a chart can tell apart."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Curve:
     """One cell with its certified share at every radius of the board, and its average radius."""
 
@@ -25,7 +31,9 @@ class Curve:
 
     @property
     def alpha(self) -> float | None:
-        return self.cell.rows[0].alpha
+        """1 - confidence; None where nothing is left to chance."""
+        entry = catalog().get(self.cell.contender.method)
+        return None if entry is not None and entry.info.deterministic else self.cell.rows[0].alpha
 
     @property
     def accuracy(self) -> Share:
@@ -47,6 +55,21 @@ class RadiusBoard:
     @property
     def probabilistic(self) -> bool:
         return self.task == "certify"
+
+    @cached_property
+    def best(self) -> tuple[Curve, ...]:
+        """Of every model and noise the curve with the largest average radius."""
+        found = {(curve.cell.model, curve.cell.contender.noise): curve for curve in reversed(self.curves)}
+        return tuple(curve for curve in self.curves if curve in found.values())
+
+    @cached_property
+    def drawn(self) -> tuple[Curve, ...]:
+        """The curves of the chart: the best ones, then the others, largest average radius first."""
+        return tuple([*self.best, *(curve for curve in self.curves if curve not in self.best)][:CURVES])
+
+    def place(self, curve: Curve) -> int:
+        """Where a curve stands in the chart; `CURVES` if it is not drawn."""
+        return self.drawn.index(curve) if curve in self.drawn else CURVES
 
     @property
     def path(self) -> str:
