@@ -3,12 +3,13 @@
 Rows a are (S, G, K, *shape): S sides (lower, upper, or both sharing one row while they agree), G groups, each of one
 input, of K rows. Through a relaxation with slopes m -+ r and offsets p -+ q (centre and half distance of its two
 lines) the row that bounds from below becomes a m - |a| r with constant a p - |a| q, the one from above a m + |a| r and
-a p + |a| q. A ReLU's stable neurons need none of that: where all groups are of one input, only the unstable ones are
-computed with, and in dense layers those that are off are left out of the rows and weights altogether.
+a p + |a| q. The bias of an affine node before the relaxation is part of p and q. Where all groups are of one input,
+neurons of dense layers that are off are left out of rows and weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from verifiers.graph.arrangement import Permute, Reshape
-from verifiers.graph.elementwise import Elementwise, Relu
+from verifiers.graph.elementwise import Elementwise
 from verifiers.graph.graph import Node
 from verifiers.graph.ops import Add, Input, LinearOp
 
@@ -24,9 +25,7 @@ from .frames import Frame, Patches, Places, local_adjoint
 from .inputs import Owner, pair
 from .relaxations import Relaxation
 from .rounding import Size, constant_terms
-from .state import Band, Bounds, Phases
-
-_FEW = 0.25  # of the neurons are unstable: then computing with these alone is worth moving them around
+from .state import Band, Bounds, Lines
 
 
 @dataclass
@@ -58,9 +57,18 @@ def substitute(bounds: Bounds, start: Rows, owner: Owner, sign: Tensor, relaxati
     return walk.finish()
 
 
+@dataclass(frozen=True)
+class _Norm:
+    """||a||_1 of rows is at most factor * total, (S, G, K)."""
+
+    total: Size
+    factor: Size = 1.0
+
+
 @dataclass
 class _Walk:
-    """Rows on their way to the input. norms: of pending rows, where they follow from what is known."""
+    """Rows on their way to the input. norms: of pending rows, where they follow from what is known; debts: norms and
+    what a unit of each costs."""
 
     bounds: Bounds
     owner: Owner
@@ -68,10 +76,11 @@ class _Walk:
     relaxation: Relaxation
     start: Rows
     pending: dict[int, Tensor] = field(default_factory=dict)
-    norms: dict[int, Size] = field(default_factory=dict)
+    norms: dict[int, _Norm] = field(default_factory=dict)
+    debts: list[tuple[Size, Size]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.constants, self.slack = self.start.constants, self.start.slack
+        self.constants = self.start.constants
         alone = isinstance(self.owner, slice) and self.owner.stop - self.owner.start == 1
         self.sample = self.owner.start if alone and isinstance(self.owner, slice) else None
 
@@ -81,52 +90,53 @@ class _Walk:
 
     def step(self, index: int) -> None:
         """From node `index` to its inputs."""
-        rows, node, rounding = self.pending.pop(index), self.bounds.graph.nodes[index], self.bounds.rounding
-        norm = self.norms.pop(index, None)
-        norm = rounding.norm(rows) if norm is None else norm
+        rows, node, norm = self.pending.pop(index), self.bounds.graph.nodes[index], self.norms.pop(index, None)
         if isinstance(node.op, Add):
             for source in node.inputs:
                 self.arrive(source, rows, norm, self._frame(index))
         elif isinstance(node.op, LinearOp):
             self._linear(index, node, node.op, rows, norm)
-        elif self.bounds.kept(index, self.relaxation, self.sample) is not None:
-            self._reduced_relu(index, node, rows, norm)
+        elif self.sample is not None and self._frame(index) is None and len(node.inputs) == 1:
+            lines = self.bounds.lines(index, self.relaxation, self.sample)
+            self._by_lines(index, node, rows, lines)
         else:
-            self._relax(index, node, rows, norm)
+            self._by_band(index, node, rows, self.bounds.band(index, self.relaxation))
 
-    def arrive(self, source: int, rows: Tensor, norm: Size | None = None, frame: Frame | None = None) -> None:
+    def arrive(self, source: int, rows: Tensor, norm: _Norm | None = None, frame: Frame | None = None) -> None:
         """Rows at a node, in full or on the windows `frame`; norm: theirs, if known."""
         if frame is not None and self.start.patches is not None and self.start.places is not None:
             rows = self.start.patches.embed(rows, source, frame, self.start.places)
         kept = self.bounds.kept(source, self.relaxation, self.sample)
         self._add(source, rows if kept is None else rows.index_select(-1, kept), norm)
 
-    def _add(self, source: int, rows: Tensor, norm: Size | None) -> None:
+    def _add(self, source: int, rows: Tensor, norm: _Norm | None) -> None:
         if source not in self.pending:
             self.pending[source] = rows
             if norm is not None:
                 self.norms[source] = norm
             return
         self.pending[source] = rows = self.pending[source] + rows
-        self.norms[source] = norm = self.bounds.rounding.norm(rows)
-        self._pay(norm, self.bounds.rounding.merged(1.0, self.bounds.size(source)))
+        self.norms[source] = norm = _Norm(self.bounds.rounding.norm(rows))
+        self._pay(norm, self._price(source, "merged", 0, partial(self._merged, source)))
 
-    def _linear(self, index: int, node: Node, op: LinearOp, rows: Tensor, norm: Size) -> None:
+    def _merged(self, source: int) -> Size:
+        return self.bounds.rounding.merged(1.0, self.bounds.size(source))
+
+    def _linear(self, index: int, node: Node, op: LinearOp, rows: Tensor, norm: _Norm | None) -> None:
         bounds, (source,), groups = self.bounds, node.inputs, rows.shape[:3]
         shape = bounds.graph.nodes[source].shape
-        if isinstance(op, (Reshape, Permute)):
+        if isinstance(op, Reshape | Permute):
             self.arrive(source, op.adjoint(rows.flatten(0, 2), shape).reshape(*groups, *shape), norm)
             return
+        norm = _Norm(bounds.rounding.norm(rows)) if norm is None else norm
         price = partial(bounds.rounding.affine, bounds.graph, index, 1.0, bounds.size(source))
-        self._pay(norm, bounds.price(index, "affine", 0, price))
-        if bounds.kept(index, self.relaxation, self.sample) is not None and self.sample is not None:
-            op = bounds.reduced(index, self.relaxation, self.sample)
-            if op.offset is not None:
-                self.constants = self.constants + rows @ op.offset
-            self._add(source, op.adjoint(rows, ()), None)
-            return
-        if op.offset is not None:
+        self._pay(norm, self._price(index, "affine", 0, price))
+        if op.offset is not None and (index == self.start.index or index not in bounds.folded):
             self.constants = self.constants + rows.flatten(3) @ op.offset.expand(rows.shape[3:]).flatten()
+        if self.sample is not None and bounds.kept(index, self.relaxation, self.sample) is not None:
+            weight = bounds.reduced(index, self.relaxation, self.sample)
+            self._add(source, rows @ weight, None)
+            return
         frame = self._frame(index)
         if frame is None:
             self.arrive(source, op.adjoint(rows.flatten(0, 2), shape).reshape(*groups, *shape))
@@ -145,40 +155,29 @@ class _Walk:
         inside = patches.inside(index, frame, rows, places)
         return rows if inside is None else rows * inside
 
-    def _reduced_relu(self, index: int, node: Node, rows: Tensor, norm: Size) -> None:
-        """Unstable neurons come first, the others of the rows pass unchanged."""
-        assert self.sample is not None
-        phases = self.bounds.phases(index, self.relaxation, self.sample)
-        count = len(phases.unstable)
-        passed = self._through(rows[..., :count], phases)
-        active = rows[..., count:]
-        joined = torch.cat([passed, active.expand(*passed.shape[:3], -1)], dim=-1)
-        self._add(node.inputs[0], joined, self._relaxed(index, node, rows, norm, self._band(index))[0])
-
-    def _relax(self, index: int, node: Node, rows: Tensor, norm: Size) -> None:
-        band = self._band(index)
-        norms = self._relaxed(index, node, rows, norm, band)
-        if isinstance(node.op, Relu) and self.sample is not None and not self.relaxation.flat:
-            phases = self.bounds.phases(index, self.relaxation, self.sample)
-            if len(phases.unstable) <= _FEW * len(phases.active) and self._frame(index) is None:
-                flat = rows.flatten(3)
-                passed = self._through(flat.index_select(-1, phases.unstable), phases)
-                stable = (flat * phases.active).expand(*passed.shape[:3], -1)
-                changed = stable.index_copy(-1, phases.unstable, passed)
-                self.arrive(node.inputs[0], changed.reshape(*changed.shape[:3], *rows.shape[3:]), norms[0])
-                return
-        self._by_band(index, node, rows, band, norms)
-
-    def _by_band(self, index: int, node: Node, rows: Tensor, band: Band, norms: list[Size]) -> None:
-        """Any nonlinear operation, and groups of several inputs."""
-        patches, places = self.start.patches, self.start.places
-        if patches is not None and places is not None and self._frame(index) is not None:
-            parts = list(patches.at((index, "band"), band.tensors, places).unbind(1))
+    def _by_lines(self, index: int, node: Node, rows: Tensor, lines: Lines) -> None:
+        """A function of one variable, for one input: its lines are vectors."""
+        flat, band = rows.flatten(3), self.bounds.band(index, self.relaxation)
+        magnitude = flat.abs()
+        sums = magnitude @ lines.spread_and_one
+        self.constants = torch.addcmul(self.constants + flat @ lines.offset, self.sign, sums[..., 0])
+        (norm,) = self._relaxed(index, node, sums[..., 1], band, flat.shape[3])
+        if lines.slope is None:
+            return
+        passed = flat * lines.slope
+        if lines.slope_spread is not None:
+            passed = torch.addcmul(passed, magnitude, self.sign[..., None] * lines.slope_spread)
+        if lines.kept is None:
+            self.arrive(node.inputs[0], passed.reshape(*passed.shape[:3], *rows.shape[3:]), norm)
         else:
-            parts = list(band.tensors[self.owner].unbind(1))
-        offset, offset_spread, *slopes = parts
+            self._add(node.inputs[0], passed, norm)
+
+    def _by_band(self, index: int, node: Node, rows: Tensor, band: Band) -> None:
+        """Any nonlinear operation, and groups of several inputs."""
+        offset, offset_spread, *slopes = self._at(index, self.relaxation.name, band.tensors).unbind(1)
         magnitude = rows.abs()
-        self.constants = self.constants + (pair(rows, offset) + self.sign * pair(magnitude, offset_spread))
+        self.constants = torch.addcmul(self.constants + pair(rows, offset), self.sign, pair(magnitude, offset_spread))
+        norms = self._relaxed(index, node, self.bounds.rounding.total(magnitude), band, rows.shape[3:].numel())
         sides = self.sign.reshape(-1, *(1 for _ in rows.shape[1:]))
         for source, each, norm in zip(node.inputs, band.slopes, norms, strict=True):
             if each.centre is None:
@@ -188,57 +187,60 @@ class _Walk:
                 passed = torch.addcmul(passed, magnitude, sides * slopes.pop(0)[:, None])
             self.arrive(source, passed, norm, self._frame(index))
 
-    def _through(self, rows: Tensor, lines: Phases) -> Tensor:
-        """Rows (S, 1, K, U) of unstable neurons below their lines; adds to the constants."""
-        magnitude = rows.abs()
-        self.constants = self.constants + (rows @ lines.offset + self.sign * (magnitude @ lines.offset_spread))
-        if lines.slope_spread is None:
-            return rows * lines.slope
-        return torch.addcmul(rows * lines.slope, magnitude, self.sign[..., None] * lines.slope_spread)
-
-    def _relaxed(self, index: int, node: Node, rows: Tensor, norm: Size, band: Band) -> list[Size]:
-        """Pays for the relaxation; returns norms of the rows at each input."""
-        bounds, entries = self.bounds, self._terms(rows)
-        norms = []
+    def _relaxed(self, index: int, node: Node, total: Size, band: Band, entries: int) -> list[_Norm]:
+        """Pays for the relaxation of rows of this norm; returns norms of the rows at each input."""
+        bounds, norms, terms = self.bounds, [], entries + constant_terms(self.bounds.graph)
         for source, slopes in zip(node.inputs, band.slopes, strict=True):
             sizes = bounds.size(source), slopes.steepest, band.tallest
-            price = partial(bounds.rounding.relaxed, entries, 1.0, *sizes)
-            self._pay(norm, bounds.price(index, f"{self.relaxation.name} of {source}", entries, price))
-            norms.append(bounds.rounding.scaled(norm, self._pick(slopes.steepest)))
+            price = partial(bounds.rounding.relaxed, terms, 1.0, *sizes)
+            name = f"{self.relaxation.name} of {source}"
+            self._pay(_Norm(total), self._price(index, name, terms, price))
+            norms.append(_Norm(total, self._price(index, f"{name}, slopes", 0, partial(_same, slopes.steepest))))
         return norms
-
-    def _terms(self, rows: Tensor) -> int:
-        """The most terms of a constant that these rows add to."""
-        return rows.shape[3:].numel() + constant_terms(self.bounds.graph)
-
-    def _band(self, index: int) -> Band:
-        return self.bounds.band(index, self.relaxation)
 
     def _frame(self, index: int) -> Frame | None:
         return None if self.start.patches is None else self.start.patches.frames[index]
 
-    def _pay(self, norm: Size, price: Size) -> None:
-        self.slack = self.slack + norm * self._pick(price)
-
-    def _pick(self, size: Size) -> Size:
+    def _price(self, index: int, name: str, entries: int, compute: Callable[[], Size]) -> Size:
+        """What `compute` says for the owners of the rows: a number for one input, else (G, 1)."""
+        if self.sample is not None:
+            return self.bounds.price_of(self.sample, index, name, entries, compute)
+        size = self.bounds.price(index, name, entries, compute)
         return size if isinstance(size, float) else size[self.owner].unsqueeze(1)
+
+    def _pay(self, norm: _Norm, price: Size) -> None:
+        if isinstance(price, float) and price == 0.0:
+            return
+        price = price if isinstance(norm.factor, float) and norm.factor == 1.0 else price * norm.factor
+        if self.debts and self.debts[-1][0] is norm.total:
+            price = price + self.debts.pop()[1]
+        self.debts.append((norm.total, price))
 
     def finish(self) -> Tensor:
         bounds, constants = self.bounds, self.constants
         values = constants.expand(self.sign.shape[0], *constants.shape[1:])
         if 0 in self.pending:
             rows = self.pending[0]
-            values = values + self._concretize(rows)
-            entries = self._terms(rows)
-            price = partial(bounds.rounding.concretized, entries, 1.0, bounds.inputs.size())
-            self._pay(bounds.rounding.norm(rows), bounds.price(0, "input", entries, price))
-        return bounds.rounding.outward(values, self.slack, self.sign)
+            magnitude, terms = rows.abs(), rows.shape[3:].numel() + constant_terms(bounds.graph)
+            if bounds.inputs.is_box:
+                centre, radius = self._at(0, "box", bounds.box).unbind(1)
+                values = torch.addcmul(values + pair(rows, centre), self.sign, pair(magnitude, radius))
+            else:
+                values = values + bounds.inputs.concretize(rows, self.sign, self.owner)
+            price = partial(bounds.rounding.concretized, terms, 1.0, bounds.inputs.size())
+            self._pay(_Norm(bounds.rounding.total(magnitude)), self._price(0, "input", terms, price))
+        slack = self.start.slack
+        for norm, each in self.debts:
+            slack = slack + norm * each
+        return bounds.rounding.outward(values, slack, self.sign)
 
-    def _concretize(self, rows: Tensor) -> Tensor:
+    def _at(self, index: int, name: str, tensors: Tensor) -> Tensor:
+        """Tensors (B, N, *shape) of node `index` where the rows are, (G, N, ...)."""
         patches, places = self.start.patches, self.start.places
-        if patches is None or places is None or self._frame(0) is None:
-            return self.bounds.inputs.concretize(rows, self.sign, self.owner)
-        lower, upper = self.bounds.intervals[0]
-        box = torch.stack([(lower + upper) / 2, (upper - lower) / 2], dim=1)
-        centre, radius = patches.at((0, "box"), box, places).unbind(1)
-        return pair(rows, centre) + self.sign * pair(rows.abs(), radius)
+        if patches is None or places is None or self._frame(index) is None:
+            return tensors[self.owner]
+        return patches.at((index, name), tensors, places)
+
+
+def _same(size: Size) -> Size:
+    return size

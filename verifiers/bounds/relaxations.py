@@ -26,7 +26,8 @@ class Lines(NamedTuple):
 @dataclass(frozen=True)
 class Relaxation:
     """A named variant: how ReLUs are relaxed. parallel: their two slopes are always equal; flat: nothing but interval
-    constants is used, for every operation."""
+    constants is used, for every operation. Unless flat, slopes are in [0, 1], the lower line goes through the origin,
+    and both lines are exact for stable neurons, at which `backward` does not look again."""
 
     name: str
     relu: Callable[[Tensor, Tensor], Lines]

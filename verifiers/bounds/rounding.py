@@ -62,12 +62,21 @@ class Rounding(ABC):
     """
 
     @abstractmethod
+    def peak(self, magnitudes: Tensor) -> Size:
+        """Z of values of these magnitudes (B, *shape), all at least 0."""
+
+    @final
     def size(self, lower: Tensor, upper: Tensor) -> Size:
-        """Z of an interval (B, *shape)."""
+        """Z of an interval (B, *shape); of any two tensors the larger magnitude."""
+        return self.peak(torch.maximum(lower.abs(), upper.abs()))
 
     @abstractmethod
     def image(self, graph: Graph, index: int, size: Size) -> Size:
         """Error of each side of the interval image (B, *shape) of affine node `index`, for inputs of size (B,)."""
+
+    @abstractmethod
+    def total(self, magnitudes: Tensor) -> Size:
+        """||a||_1 of rows with these magnitudes |a| (S, G, K, *shape)."""
 
     @abstractmethod
     def norm(self, rows: Tensor) -> Size:
@@ -106,19 +115,22 @@ class Rounding(ABC):
 class Outward(Rounding):
     """Bounds that hold in real arithmetic; float64 only."""
 
-    def size(self, lower: Tensor, upper: Tensor) -> Size:
-        size = torch.maximum(lower.abs(), upper.abs()).flatten(1).amax(dim=1)
-        return torch.where(size > _HUGE, torch.inf, size)
+    def peak(self, magnitudes: Tensor) -> Size:
+        size = magnitudes.flatten(1).amax(dim=1)
+        return size * (2.0**1023 / _HUGE) * (_HUGE / 2.0**1023)  # infinite beyond 2^301; no digits are lost
 
     def image(self, graph: Graph, index: int, size: Size) -> Size:
         op = _affine(graph, index)
         gain, largest = graph.gains[index]
-        error = gamma(2 * op.terms + op.rounded + 8) * (gain * torch.as_tensor(size) + largest) + _TINY
-        return error.reshape(-1, *(1 for _ in graph.nodes[index].shape))
+        relative = gamma(2 * op.terms + op.rounded + 8)
+        error = size * (relative * gain) + (relative * largest + _TINY)
+        return error if isinstance(error, float) else error.reshape(-1, *(1 for _ in graph.nodes[index].shape))
+
+    def total(self, magnitudes: Tensor) -> Size:
+        return magnitudes.flatten(3).sum(dim=3)
 
     def norm(self, rows: Tensor) -> Size:
-        norm: Tensor = torch.linalg.vector_norm(rows.flatten(3), ord=1, dim=3)
-        return norm
+        return self.total(rows.abs())
 
     def scaled(self, norm: Size, slope: Size) -> Size:
         return norm * slope * (1 + 16 * _UNIT)
@@ -126,11 +138,11 @@ class Outward(Rounding):
     def affine(self, graph: Graph, index: int, norm: Size, size: Size) -> Size:
         op, entries = _affine(graph, index), math.prod(graph.nodes[index].shape)
         gain, largest = graph.gains[index]
-        constant = gamma(entries + op.rounded + constant_terms(graph)) * largest
+        constant = gamma(entries + op.rounded + constant_terms(graph) + 16) * largest
         return norm * (gamma(op.terms + op.rounded) * gain * size + constant) + _TINY
 
     def relaxed(self, entries: int, norm: Size, size: Size, slope: Size, offset: Size) -> Size:
-        return norm * (gamma(8) * slope * size + gamma(entries + 8) * offset) + _TINY
+        return norm * (gamma(8) * slope * size + gamma(entries + 16) * offset) + _TINY
 
     def merged(self, norm: Size, size: Size) -> Size:
         return norm * (gamma(1) * size)
@@ -162,10 +174,13 @@ def _affine(graph: Graph, index: int) -> LinearOp:
 class Nearest(Rounding):
     """Bounds as computed, for training: differentiable, in any precision, no certificate."""
 
-    def size(self, lower: Tensor, upper: Tensor) -> Size:
+    def peak(self, magnitudes: Tensor) -> Size:
         return 0.0
 
     def image(self, graph: Graph, index: int, size: Size) -> Size:
+        return 0.0
+
+    def total(self, magnitudes: Tensor) -> Size:
         return 0.0
 
     def norm(self, rows: Tensor) -> Size:

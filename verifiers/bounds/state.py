@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 
 from verifiers.graph.arrangement import Permute, Reshape
-from verifiers.graph.graph import Graph
+from verifiers.graph.elementwise import Elementwise, Relu
+from verifiers.graph.graph import Graph, Node
 from verifiers.graph.linear import Linear
+from verifiers.graph.ops import LinearOp
 
 from .inputs import InputSet, Interval
-from .nonlinear import relax
+from .nonlinear import Planes, relax
 from .relaxations import Relaxation
 from .rounding import Rounding, Size
 
 _KEPT_BYTES = 1 << 27  # of weights of reduced layers
+
+_Key = tuple[int, str, int]
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,10 @@ class Slopes:
 
 @dataclass(frozen=True)
 class Band:
-    """The two planes around a nonlinear node: slopes for each of its inputs, offsets as centre and half distance;
-    tallest: the largest offset, (B,)."""
+    """The two planes around a nonlinear node: slopes for each of its inputs, offsets as centre and half distance.
+
+    tallest: the largest offset, (B,). The bias of an affine input is part of the offsets where it is `folded`.
+    """
 
     slopes: tuple[Slopes, ...]
     offset: Tensor
@@ -48,17 +54,17 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Phases:
-    """The neurons of a ReLU for one input. kept: flat indices of those that are not off, the unstable ones first;
-    active: (n,), 1 where the ReLU is the identity; the band of the unstable ones, each (U,)."""
+class Lines:
+    """The band of a function of one variable for one input: vectors over its entries, or over those in `kept`.
 
-    kept: Tensor
-    unstable: Tensor
-    active: Tensor
-    slope: Tensor
-    slope_spread: Tensor | None
+    spread_and_one: (n, 2), the half distance of the offsets beside ones; kept: flat indices, None for all.
+    """
+
+    kept: Tensor | None
     offset: Tensor
-    offset_spread: Tensor
+    spread_and_one: Tensor
+    slope: Tensor | None
+    slope_spread: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,9 @@ class Bounds:
     intervals: list[Interval] = field(default_factory=list)
     _sizes: dict[int, Size] = field(default_factory=dict)
     _bands: dict[tuple[int, str], Band] = field(default_factory=dict)
-    _phases: dict[tuple[int, str, int], Phases] = field(default_factory=dict)
-    _prices: dict[tuple[int, str, int], Size] = field(default_factory=dict)
-    _reduced: dict[tuple[int, str, int], Linear] = field(default_factory=dict)
+    _lines: dict[_Key, Lines] = field(default_factory=dict)
+    _prices: dict[_Key, tuple[Size, list[float]]] = field(default_factory=dict)
+    _reduced: dict[_Key, Tensor] = field(default_factory=dict)
 
     def append(self, interval: Interval) -> None:
         self.intervals.append(interval)
@@ -87,83 +93,133 @@ class Bounds:
         """max |z| of node `index` over the input set, or more; (B,)."""
         if index not in self._sizes:
             node = self.graph.nodes[index]
-            same = isinstance(node.op, Reshape | Permute)
-            self._sizes[index] = self.size(node.inputs[0]) if same else self.rounding.size(*self.intervals[index])
+            if isinstance(node.op, Reshape | Permute):
+                self._sizes[index] = self.size(node.inputs[0])
+            else:
+                lower, upper = self.intervals[index]
+                positive = isinstance(node.op, Relu)
+                self._sizes[index] = self.rounding.peak(upper) if positive else self.rounding.size(lower, upper)
         return self._sizes[index]
 
+    @cached_property
+    def box(self) -> Tensor:
+        """Centre and radius of the input box, (B, 2, *shape)."""
+        lower, upper = self.intervals[0]
+        return torch.stack([(lower + upper) / 2, (upper - lower) / 2], dim=1)
+
     def price(self, index: int, name: str, entries: int, compute: Callable[[], Size]) -> Size:
-        """`compute()`, once: the error of a step at node `index` per unit of the norm of rows of `entries`; (B,)."""
+        """`compute()`, once: what a step at node `index` costs per unit of the norm of rows of `entries`; (B,)."""
+        return self._priced(index, name, entries, compute)[0]
+
+    def price_of(self, sample: int, index: int, name: str, entries: int, compute: Callable[[], Size]) -> float:
+        """As `price`, for one input of the batch."""
+        size, each = self._priced(index, name, entries, compute)
+        return size if isinstance(size, float) else each[sample]
+
+    def _priced(self, index: int, name: str, entries: int, compute: Callable[[], Size]) -> tuple[Size, list[float]]:
         key = (index, name, entries)
         if key not in self._prices:
-            self._prices[key] = compute()
+            size = compute()
+            self._prices[key] = size, [] if isinstance(size, float) else size.tolist()
         return self._prices[key]
 
     def band(self, index: int, relaxation: Relaxation) -> Band:
         """The relaxation of nonlinear node `index` over the intervals of its inputs."""
         key = (index, relaxation.name)
         if key not in self._bands:
-            node, size = self.graph.nodes[index], self.rounding.size
-            planes = relax(node, [self.intervals[i] for i in node.inputs], relaxation)
-            slopes = []
-            for low, high in planes.slopes:
-                centre = None if planes.flat else (low + high) / 2
-                spread = None if planes.flat or planes.parallel else (high - low) / 2
-                slopes.append(Slopes(centre, spread, size(low, high)))
-            offset = (planes.upper_offset + planes.lower_offset) / 2
-            spread = (planes.upper_offset - planes.lower_offset) / 2
-            self._bands[key] = Band(tuple(slopes), offset, spread, size(planes.lower_offset, planes.upper_offset))
+            node = self.graph.nodes[index]
+            self._bands[key] = self._band(node, relax(node, [self.intervals[i] for i in node.inputs], relaxation))
         return self._bands[key]
 
-    def phases(self, index: int, relaxation: Relaxation, sample: int) -> Phases:
-        """The neurons of ReLU `index` for one input of the batch. Its lines are exact for stable neurons."""
+    def _band(self, node: Node, planes: Planes) -> Band:
+        size = self.rounding.size
+        if planes.flat:
+            slopes = [Slopes(None, None, 0.0)] * len(planes.slopes)
+        else:
+            slopes = [
+                Slopes(
+                    (low + high) / 2,
+                    None if planes.parallel else (high - low) / 2,
+                    1.0 if isinstance(node.op, Relu) else size(low, high),
+                )
+                for low, high in planes.slopes
+            ]
+        if isinstance(node.op, Relu) and not planes.flat:  # the lower line goes through the origin
+            offset = half = planes.upper_offset / 2
+            tallest = self.rounding.peak(planes.upper_offset)
+        else:
+            offset = (planes.upper_offset + planes.lower_offset) / 2
+            half = (planes.upper_offset - planes.lower_offset) / 2
+            tallest = size(planes.lower_offset, planes.upper_offset)
+        if node.inputs[0] in self.folded and slopes[0].centre is not None:
+            op = self.graph.nodes[node.inputs[0]].op
+            assert isinstance(op, LinearOp)
+            assert op.offset is not None
+            offset = offset + slopes[0].centre * op.offset
+            half = half if slopes[0].spread is None else half + slopes[0].spread * op.offset
+        return Band(tuple(slopes), offset, half, tallest)
+
+    @cached_property
+    def folded(self) -> set[int]:
+        """Affine nodes with a bias that only one function of one variable uses."""
+        found = set()
+        for index, node in enumerate(self.graph.nodes):
+            users = [self.graph.nodes[i].op for i in self.graph.consumers[index]]
+            if isinstance(node.op, LinearOp) and node.op.offset is not None and len(users) == 1:
+                found.update([index] if isinstance(users[0], Elementwise) else [])
+        return found
+
+    def lines(self, index: int, relaxation: Relaxation, sample: int) -> Lines:
+        """The band of node `index`, a function of one variable, for one input of the batch."""
         key = (index, relaxation.name, sample)
-        if key not in self._phases:
-            lower, upper = (side[sample].flatten() for side in self.intervals[self.graph.nodes[index].inputs[0]])
-            band = self.band(index, relaxation)
-            active = lower >= 0
-            unstable = (~active & ~(upper <= 0)).nonzero().squeeze(1)
-            kept = torch.cat([unstable, active.nonzero().squeeze(1)])
+        if key not in self._lines:
+            band, kept = self.band(index, relaxation), self.kept(index, relaxation, sample)
 
             def pick(values: Tensor) -> Tensor:
-                return values[sample].flatten()[unstable]
+                flat = values[sample].flatten()
+                return flat if kept is None else flat[kept]
 
-            (slopes,) = band.slopes
-            assert slopes.centre is not None
-            spread = None if slopes.spread is None else pick(slopes.spread)
-            offsets = pick(band.offset), pick(band.offset_spread)
-            self._phases[key] = Phases(kept, unstable, active.to(lower.dtype), pick(slopes.centre), spread, *offsets)
-        return self._phases[key]
+            (slopes,), half = band.slopes, pick(band.offset_spread)
+            centre, spread = (None if x is None else pick(x) for x in (slopes.centre, slopes.spread))
+            both = torch.stack([half, torch.ones_like(half)], dim=1)
+            self._lines[key] = Lines(kept, pick(band.offset), both, centre, spread)
+        return self._lines[key]
 
     def kept(self, index: int, relaxation: Relaxation, sample: int | None) -> Tensor | None:
-        """The entries of node `index` that rows of one input are restricted to: neurons of a hidden layer of a dense
-        network that are off contribute nothing. None where rows are kept in full."""
+        """The entries of node `index` that rows of one input are restricted to: neurons of a hidden dense layer that
+        are off are zero on the whole input set. None where rows are kept in full."""
         if sample is None or relaxation.flat or index not in self._dense:
             return None
-        return self.phases(self._dense[index], relaxation, sample).kept
+        source = self._dense[index]
+        if (source, sample) not in self._kept:
+            self._kept[source, sample] = (~(self.intervals[source].upper[sample] <= 0)).nonzero().squeeze(1)
+        return self._kept[source, sample]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, int], Tensor]:
+        return {}
 
     @cached_property
     def _dense(self) -> dict[int, int]:
-        """Hidden dense layers: the ReLU of every ReLU whose input only it uses, and of that input."""
+        """Hidden dense layers: for every ReLU whose input only it uses, and for that input, the input."""
         graph, found = self.graph, {}
         for relu in graph.relus:
             (source,) = graph.nodes[relu].inputs
             dense = isinstance(graph.nodes[source].op, Linear) and len(graph.nodes[source].shape) == 1
             if dense and graph.consumers[source] == (relu,):
-                found[source] = found[relu] = relu
+                found[source] = found[relu] = source
         return found
 
-    def reduced(self, index: int, relaxation: Relaxation, sample: int) -> Linear:
-        """The affine node `index`, restricted to the entries of itself and its input that are kept for one input."""
+    def reduced(self, index: int, relaxation: Relaxation, sample: int) -> Tensor:
+        """The weight of dense node `index`, of the entries of itself and its input that are kept for one input."""
         key = (index, relaxation.name, sample)
         if key not in self._reduced:
             op = self.graph.nodes[index].op
             assert isinstance(op, Linear)
-            weight, bias = op.weight, op.bias
             rows, columns = (self.kept(i, relaxation, sample) for i in (index, self.graph.nodes[index].inputs[0]))
-            if rows is not None:
-                weight, bias = weight[rows], bias if bias is None else bias[rows]
+            weight = op.weight if rows is None else op.weight[rows]
             weight = weight if columns is None else weight.index_select(1, columns)
-            if sum(held.weight.nbytes for held in self._reduced.values()) + weight.nbytes > _KEPT_BYTES:
+            if sum(held.nbytes for held in self._reduced.values()) + weight.nbytes > _KEPT_BYTES:
                 self._reduced.clear()
-            self._reduced[key] = Linear(weight, bias)
+            self._reduced[key] = weight
         return self._reduced[key]
