@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .core.outcome import Verdict
+from .known import known
 from .rows import Row
 from .scores import contender, misclassified, solved
 
@@ -80,17 +81,14 @@ def standings(rows: Iterable[Row], rules: Rules) -> list[Standing]:
 def truth(answers: Sequence[Row]) -> Verdict | None:
     """The right answer to an instance, as far as its rows tell; None where nobody knows.
 
-    An answer "violated" was recorded with a witness that was judged again, so a single one is right.
+    An answer "violated" was recorded with a witness that was judged again, so a single one is right; so is a known
+    counterexample, while other known answers are opinions.
     """
     verdicts = {row.verdict for row in answers}
-    if Verdict.FALSIFIED in verdicts or _known(answers) == "violated":
+    before = (known(row.expected) for row in answers)
+    if Verdict.FALSIFIED in verdicts or any(one.certain and one.answer == "violated" for one in before):
         return Verdict.FALSIFIED
     return Verdict.VERIFIED if Verdict.VERIFIED in verdicts else None
-
-
-def _known(answers: Sequence[Row]) -> str:
-    """A known counterexample; other bases are opinions and decide nothing."""
-    return next(("violated" for row in answers if row.expected == "violated counterexample_rechecked"), "")
 
 
 def _category(rows: Sequence[Row], rules: Rules) -> dict[str, Tally]:

@@ -64,7 +64,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     witness:        float32 input that is misclassified inside the ball
     counts:         of a sample row: int64 (2, classes), selection and estimation
     spec:           of a property row: the VNN-LIB file; `data_sha256` is of it, `dataset` its category, `index` its
-                    place in instances.csv; expected: what is known of the answer, such as "holds tools_agree"
+                    place in instances.csv; expected: what is known of the answer (see `sokbench.known`)
     log:            the last lines the method printed
     shared:         other jobs ran on the machine at the same time (times are then no benchmark)
     """

@@ -14,15 +14,13 @@ from ..core.registry import catalog
 from ..core.replay import Replay, replay
 from ..core.vnnlib import read_property
 from ..decision import ANSWERS
+from ..known import known
 from ..networks import load_network, network_sha256
 from ..rows import Row, unpack
 from ..suites.instances import file_sha256
 from ..suites.methods import resolve
 from .claims import ROUNDING
 from .finding import Finding, finding
-
-RECHECKED = "counterexample_rechecked"
-"""The basis of a known answer that is certain: a counterexample that was evaluated again."""
 
 
 def check_properties(rows: Sequence[Row], base: Path) -> Iterator[Finding]:
@@ -82,12 +80,12 @@ def _confronted(row: Row, witnesses: Sequence[tuple[Row, Replay]]) -> Iterator[F
 
 
 def _known(row: Row) -> Iterator[Finding]:
-    known, _, basis = row.expected.partition(" ")
+    before = known(row.expected)
     answer = ANSWERS.get(Verdict(row.verdict))
-    if answer is None or known not in ANSWERS.values() or answer == known:
+    if answer is None or before.answer not in ANSWERS.values() or answer == before.answer:
         return
-    message = f"{_asked(row)}: {answer}, known is {known} ({basis or 'no basis given'})"
-    yield finding("contradicts_known" if basis == RECHECKED else "differs_from_known", message, row)
+    message = f"{_asked(row)}: {answer}, known is {before.answer} ({before.basis or 'no basis given'})"
+    yield finding("contradicts_known" if before.certain else "differs_from_known", message, row)
 
 
 def _asked(row: Row) -> str:

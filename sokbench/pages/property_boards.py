@@ -12,11 +12,13 @@ import msgspec
 
 from .. import scores
 from ..competition import RULES, Standing, standings
+from ..known import Known, known
 from ..measured.cells import Contender
 from ..measured.names import slug
 from ..measured.status import status_of
 from ..rows import Row
 
+EASY = 10.0
 VIRTUAL_BEST = Contender("virtual best")
 
 
@@ -41,10 +43,13 @@ class Question:
         return f"{Path(self.network).name}, {Path(self.spec).name}"
 
     @property
-    def known(self) -> tuple[str, str]:
-        """(answer, what it rests on), both empty where nothing is known."""
-        answer, _, basis = self.expected.partition(" ")
-        return answer, basis.replace("_", " ")
+    def known(self) -> Known:
+        return known(self.expected)
+
+    @property
+    def easy(self) -> bool:
+        """Whether some tool is known to have decided it in less than `EASY` seconds."""
+        return self.known.seconds is not None and self.known.seconds < EASY
 
     @property
     def limit(self) -> float:
@@ -79,6 +84,11 @@ class Entrant:
         return sum(tally.wrong for tally in self.points[2021].categories.values())
 
     @property
+    def easy(self) -> int:
+        """Decided among those that are known to be easy."""
+        return sum(scores.solved(row) and (known(row.expected).seconds or EASY) < EASY for row in self.rows)
+
+    @property
     def score(self) -> dict[int, int]:
         """Points by year."""
         return {year: sum(t.points for t in found.categories.values()) for year, found in self.points.items()}
@@ -97,6 +107,10 @@ class PropertyBoard:
     @property
     def path(self) -> str:
         return f"properties/{slug(self.suite)}.html"
+
+    @property
+    def easy(self) -> int:
+        return sum(question.easy for question in self.questions)
 
     def best_solved(self, category: str) -> int:
         return sum(question.best is not None for question in self.questions if question.category == category)

@@ -15,6 +15,7 @@ from ..core.errors import InvalidInput
 from ..core.fingerprint import fingerprint
 from ..core.method import MethodInfo
 from ..core.registry import ROOT, Entry
+from ..known import known
 from .methods import Chosen
 from .series import Batch, Series
 
@@ -44,24 +45,24 @@ def read_instances(files: Sequence[str], expected: str | None, base: Path) -> li
     """
     found: list[Instance] = []
     categories: dict[str, Path] = {}
-    known = {} if expected is None else _read_expected(_existing(expected, base))
+    answers = {} if expected is None else _read_expected(_existing(expected, base))
     for name in files:
         path = _existing(name, base)
         category = path.parent.name
         if categories.setdefault(category, path) != path:
             raise InvalidInput(f"{name}: the category {category!r} is also that of {categories[category]}")
-        found += _of_category(path, category, known, base)
+        found += _of_category(path, category, answers, base)
     return found
 
 
-def _of_category(path: Path, category: str, known: dict[tuple[str, str], str], base: Path) -> Iterator[Instance]:
+def _of_category(path: Path, category: str, answers: dict[tuple[str, str], str], base: Path) -> Iterator[Instance]:
     with path.open(newline="", encoding="utf-8") as lines:
         for number, fields in enumerate(line for line in csv.reader(lines) if line):
             where = f"{path.parent.name}/{path.name}, instance {number}"
             if len(fields) != 3:
                 raise InvalidInput(f"{where}: expected network,property,seconds and found {len(fields)} fields")
             network, spec = (_beside(path.parent / field.strip(), where) for field in fields[:2])
-            expected = known.get((network.name, spec.name), "")
+            expected = answers.get((network.name, spec.name), "")
             yield instance_of(network, spec, _seconds(fields[2], where), base, category, number, expected)
 
 
@@ -135,14 +136,16 @@ def _seconds(text: str, where: str) -> float:
 
 
 def _read_expected(path: Path) -> dict[tuple[str, str], str]:
-    """ "verdict basis" by (network file, property file); verdicts that are no answer (disputed, unsolved) too."""
+    """`Known` as text by (network file, property file); verdicts that are no answer (disputed, unsolved) too."""
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         missing = {"net_path", "spec_path", "verdict", "basis"} - set(reader.fieldnames or ())
         if missing:
             raise InvalidInput(f"{path.name}: no column {', '.join(sorted(missing))}")
         return {
-            (Path(line["net_path"]).name, Path(line["spec_path"]).name): f"{line['verdict']} {line['basis']}".strip()
+            (Path(line["net_path"]).name, Path(line["spec_path"]).name): str(
+                known(f"{line['verdict']} {line['basis'] or '-'} {line.get('fastest_s') or ''}")
+            )
             for line in reader
         }
 

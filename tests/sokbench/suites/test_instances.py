@@ -29,7 +29,8 @@ def base(tmp_path: Path) -> Path:
     (tmp_path / "nets/a.onnx").write_text("a")
     (tmp_path / "nets/b.onnx.gz").write_bytes(gzip.compress(b"b"))
     (tmp_path / "known.csv").write_text(
-        "net_path,spec_path,verdict,basis\nx/nets/a.onnx,y/p2.vnnlib,violated,counterexample_rechecked\n"
+        "net_path,spec_path,verdict,basis,fastest_s\n"
+        "x/nets/a.onnx,y/p2.vnnlib,violated,counterexample_rechecked,1.25\n"
     )
     return tmp_path
 
@@ -49,7 +50,7 @@ def test_instances_are_read_with_their_line_and_what_is_known(base: Path):
     assert [(one.index, one.network, one.spec, one.seconds, one.expected) for one in found] == [
         (0, "nets/a.onnx", "acas/p1.vnnlib", 116.0, ""),
         (1, "nets/b.onnx.gz", "acas/p1.vnnlib", 7.5, ""),
-        (2, "nets/a.onnx", "acas/p2.vnnlib", 20.0, "violated counterexample_rechecked"),
+        (2, "nets/a.onnx", "acas/p2.vnnlib", 20.0, "violated counterexample_rechecked 1.25"),
     ]
     assert {one.category for one in found} == {"acas"}
     assert found[0].spec_sha256 != found[2].spec_sha256
