@@ -89,7 +89,8 @@ class PropertyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A [[property]] block: methods on the instances of VNN-COMP categories.
 
     instances: files with lines "network.onnx,property.vnnlib,seconds", paths relative to the file; .gz is welcome
-    expected: a CSV file with known answers, columns net_path, spec_path, verdict and basis; none by default
+    expected: a CSV file with known answers, columns net_path, spec_path, verdict, basis and perhaps fastest_s; none by
+        default
     limits.wall: seconds at most; an instance that asks for less gets less. Without it, what each instance asks for
     """
 
