@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, final
 
 import torch
@@ -87,14 +88,17 @@ class Select(Rearrangement):
     axis: int
     indices: tuple[int, ...]
 
+    @cached_property
+    def _places(self) -> Tensor:
+        return torch.tensor(self.indices)
+
     def linear(self, x: Tensor) -> Tensor:
-        return x.index_select(self.axis + 1, torch.tensor(self.indices, device=x.device))
+        return x.index_select(self.axis + 1, self._places.to(x.device))
 
     def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        places = torch.tensor(self.indices, device=rows.device)
-        return rows.new_zeros(rows.shape[0], *shape).index_add(self.axis + 1, places, rows)
+        return rows.new_zeros(rows.shape[0], *shape).index_add(self.axis + 1, self._places.to(rows.device), rows)
 
-    @property
+    @cached_property
     def terms(self) -> int:
         return max(Counter(self.indices).values())
 

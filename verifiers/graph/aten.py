@@ -54,7 +54,7 @@ def _linear(b: Builder, x: Value, weight: Operand, bias: Operand) -> Value:
 def _addmm(b: Builder, c: Operand, x: Operand, y: Operand, beta: float, alpha: float) -> Value:
     product = compose.matmul(b, x, y)
     product = product if alpha == 1 else b.scale(product, alpha)
-    return b.sum(product, (c if beta == 1 else b.product(c, beta)))
+    return _sum(b, product, c, beta)
 
 
 def _conv(
@@ -70,16 +70,9 @@ def _conv(
 
 
 def _conv_transpose(
-    b: Builder,
-    x: Value,
-    weight: Operand,
-    bias: Operand,
-    stride: Any,
-    padding: Any,
-    extra: Any,
-    groups: int,
+    b: Builder, x: Value, weight: Operand, bias: Operand, stride: Any, padding: Any, extra: Any, groups: int,
     dilation: Any,
-) -> Value:
+) -> Value:  # fmt: skip
     kernel = b.constant(weight)
     dims = kernel.dim() - 2
     place = windows.windows_of(dims, kernel.shape[2:], stride, padding, dilation)
@@ -146,7 +139,7 @@ def _prelu(b: Builder, x: Value, slope: Tensor) -> Value:
 
 
 def _sum(b: Builder, a: Operand, c: Operand, alpha: float = 1.0) -> Value:
-    return b.sum(a, c if alpha == 1 else c * alpha if not isinstance(c, Value) else b.scale(c, alpha))
+    return b.sum(a, c if alpha == 1 else b.scale(c, alpha) if isinstance(c, Value) else c * alpha)
 
 
 def _difference(b: Builder, a: Operand, c: Operand, alpha: float = 1.0) -> Value:
@@ -178,9 +171,7 @@ def _lstm(
         raise Unsupported(f"lstm at {b.where!r} with projections")
     first = list(zip(torch.unbind(states[0]), torch.unbind(states[1]), strict=True))
     outputs, last = recurrent.lstm(b, x, first, groups, bidirectional)
-    stacks = [
-        compose.concat(b, [b.move(s, lambda t: t.unsqueeze(1)) for s in side], 1) for side in zip(*last, strict=True)
-    ]
+    stacks = [compose.stack(b, side, 1) for side in zip(*last, strict=True)]
     return [outputs, *(Moved(stack, b.indices(stack).transpose(0, 1)) for stack in stacks)]
 
 
@@ -203,9 +194,9 @@ def _attention(
 
 
 def _reduced(reduce: Callable[..., Value]) -> Handler:
-    """For schemas (self, dim, keepdim, ...), those without dim included; the indices of max.dim are not known."""
+    """For schemas (self, dim, keepdim, ...), and those without `dim`, which mix the batch with the rest."""
 
-    def handler(b: Builder, x: Value, dim: Any = None, keepdim: bool = False, *_: Any) -> tuple[Value, ...] | Value:
+    def handler(b: Builder, x: Value, dim: Any = None, keepdim: bool = False, *_: Any) -> Value:
         return reduce(b, x, [dim] if isinstance(dim, int) else list(dim or ()), keepdim)
 
     return handler
@@ -248,7 +239,6 @@ HANDLERS: dict[str, Handler] = {
     "conv_transpose2d": _conv_transpose,
     "convolution": _convolution,
     "div": _quotient,
-    "dropout": lambda b, x, p, train: x,
     "elu": _elu,
     "gelu": lambda b, x, approximate: b.add(elementwise.Gelu(approximate), x),
     "group_norm": lambda b, x, groups, weight, bias, eps, _: compose.group_norm(b, x, groups, weight, bias, eps),
@@ -272,7 +262,7 @@ HANDLERS: dict[str, Handler] = {
     "max_pool2d": partial(_max_pool, 2),
     "max_pool2d_with_indices": _first(partial(_max_pool, 2)),
     "maximum": compose.maximum,
-    "mean": lambda b, x, *rest: _reduced(compose.mean)(b, x, *(rest if len(rest) > 1 else ())),
+    "mean": _reduced(compose.mean),
     "min": _SMALLEST,
     "min.dim": _first(_SMALLEST),
     "min.other": compose.minimum,
@@ -292,15 +282,8 @@ HANDLERS: dict[str, Handler] = {
     "softmax": lambda b, x, axis, _: compose.softmax(b, x, axis),
     "_softmax": lambda b, x, axis, _: compose.softmax(b, x, axis),
     "softplus": _softplus,
-    "stack": lambda b, parts, axis: compose.concat(
-        b,
-        [
-            part.unsqueeze(axis) if isinstance(part, Tensor) else b.move(part, lambda t: t.unsqueeze(axis))
-            for part in parts
-        ],
-        axis,
-    ),
+    "stack": compose.stack,
     "sub": _difference,
-    "sum": lambda b, x, *rest: _reduced(Builder.total)(b, x, *(rest if len(rest) > 1 else ())),
+    "sum": _reduced(Builder.total),
     "where": compose.where,
 }

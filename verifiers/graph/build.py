@@ -69,8 +69,8 @@ class Builder:
                 result = op.forward(*(self._zeros[value.index] for value in inputs))
         except (RuntimeError, TypeError) as error:
             raise Unsupported(f"{op.name} at {self.where!r} does not fit its input: {error}") from None
-        if result.shape[0] != 1 or result.numel() == 0:
-            raise MixesBatch(f"{op.name} at {self.where!r} mixes the batch dimension with others or is empty")
+        if result.shape[0] != 1:
+            raise MixesBatch(f"{op.name} at {self.where!r} mixes the batch dimension with others")
         self._zeros.append(result)
         self._nodes.append(Node(op, tuple(value.index for value in inputs), tuple(result.shape[1:]), self.where))
         return Value(len(self._nodes) - 1, inputs[0].batched)
@@ -105,6 +105,8 @@ class Builder:
     def arrange(self, x: Value, index: Tensor) -> Value:
         """`x` rearranged as its `indices` were."""
         index = index.long()
+        if index.numel() == 0:
+            raise Unsupported(f"the value at {self.where!r} is empty")
         if x.batched:
             count = math.prod(self.shape(x))
             shifts = torch.arange(self.batch) * count
@@ -128,9 +130,11 @@ class Builder:
         return replace(self.add(Reshape(self.sizes(x)), x), batched=False) if x.batched else x
 
     def batched(self, x: Value) -> Value:
-        """`x` with its first dimension, of size 1, as the batch."""
-        if x.batched or self.shape(x)[:1] != (1,):
+        """`x` with its first dimension, which must be of size 1, as the batch."""
+        if x.batched:
             return x
+        if self.shape(x)[:1] != (1,):
+            raise Unsupported(f"{self.where!r} needs a batch of one, not a shape of {self.shape(x)}")
         return replace(self.add(Reshape(self.shape(x)[1:]), x), batched=True)
 
     def broadcast(self, *values: Value) -> list[Value]:

@@ -6,7 +6,7 @@ Dimensions are counted as the source counts them (see `build`); negative ones co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -22,15 +22,24 @@ from .linear import Linear
 
 _LONGEST_SOFTMAX = 256  # its pairwise differences are a matrix of n^3 entries
 _LONGEST_NORM = 4096
+_CLOSE = 1024.0
+
+
+def changed(b: Builder, x: Operand, change: Callable[[Tensor], Tensor]) -> Operand:
+    """A value or a constant rearranged by a function of torch."""
+    return b.move(x, change) if isinstance(x, Value) else change(x)
 
 
 def maximum(b: Builder, x: Operand, y: Operand) -> Value:
-    """max(x, c) = c + relu(x - c) for a constant c, which is exact and which complete verifiers branch on."""
+    """max(x, c) = c + relu(x - c) for a constant c, which complete verifiers branch on; where x - c would cancel x in
+    floating point, c becomes a value."""
     if isinstance(x, Value) and isinstance(y, Value):
         return b.add(Max(), *b.broadcast(x, y))
     value, bound = (x, b.constant(y)) if isinstance(x, Value) else (y, b.constant(x))
     if not bool(bound.any()):
         return b.add(Relu(), value)
+    if bool((bound.abs() > _CLOSE).any()):
+        return maximum(b, value, b.scale(value, 0.0, bound))
     return b.sum(b.add(Relu(), b.difference(value, bound)), bound)
 
 
@@ -41,7 +50,7 @@ def minimum(b: Builder, x: Operand, y: Operand) -> Value:
 def clamp(b: Builder, x: Value, low: Operand, high: Operand) -> Value:
     """min(max(x, low), high); None for a side without a bound."""
     if all(isinstance(side, (int, float)) for side in (low, high)):
-        return b.add(Clamp(float(low), float(high)), x)
+        return b.add(Clamp(min(float(low), float(high)), float(high)), x)
     x = x if low is None else maximum(b, x, low)
     return x if high is None else minimum(b, x, high)
 
@@ -57,7 +66,9 @@ def leaky_relu(b: Builder, x: Value, slope: Operand) -> Value:
 def power(b: Builder, x: Operand, exponent: Operand) -> Value:
     """x^n for an integer n or n = 1/2, and c^x for a constant c > 0."""
     if not isinstance(x, Value):
-        return b.add(Exp(), b.scale(exponent, b.constant(x).double().log(), roundings=1))
+        return b.add(Exp(), b.scale(exponent, b.constant(x).double().log(), roundings=2))
+    if b.constant(exponent).numel() != 1:
+        raise Unsupported(f"powers with different exponents at {b.where!r}")
     n = float(b.constant(exponent))
     if n < 0.0:
         return b.add(Reciprocal(), power(b, x, -n))
@@ -129,8 +140,7 @@ def concat(b: Builder, parts: Sequence[Operand], axis: int) -> Value:
     total: Value | None = None
     constants = torch.zeros((), dtype=torch.float64)
     for part, start, end in zip(members, starts, starts[1:], strict=False):
-        ends = ([0] * len(shapes[0]) for _ in range(2))
-        before, after = ends
+        before, after = [0] * len(shapes[0]), [0] * len(shapes[0])
         before[axis], after[axis] = start, starts[-1] - end
         op = Pad(tuple(before), tuple(after))
         if isinstance(part, Value):
@@ -140,6 +150,10 @@ def concat(b: Builder, parts: Sequence[Operand], axis: int) -> Value:
             constants = constants + op.linear(part[None].double())[0]
     assert total is not None
     return b.sum(total, constants) if bool(constants.any()) else total
+
+
+def stack(b: Builder, parts: Sequence[Operand], axis: int) -> Value:
+    return concat(b, [changed(b, part, lambda t: t.unsqueeze(axis)) for part in parts], axis)
 
 
 def matmul(b: Builder, x: Operand, y: Operand) -> Value:
@@ -154,8 +168,7 @@ def matmul(b: Builder, x: Operand, y: Operand) -> Value:
         return b.move(turned, lambda t: t.transpose(-1, -2))
     if min(len(b.sizes(z)) if isinstance(z, Value) else z.dim() for z in (x, y)) < 2:
         raise Unsupported(f"the product of vectors at {b.where!r}")
-    left = x.unsqueeze(-1) if isinstance(x, Tensor) else b.move(x, lambda t: t.unsqueeze(-1))
-    right = y.unsqueeze(-3) if isinstance(y, Tensor) else b.move(y, lambda t: t.unsqueeze(-3))
+    left, right = changed(b, x, lambda t: t.unsqueeze(-1)), changed(b, y, lambda t: t.unsqueeze(-3))
     return b.total(b.product(left, right), [-2])
 
 
@@ -205,6 +218,7 @@ def layer_norm(b: Builder, x: Value, dimensions: int, weight: Operand, bias: Ope
 
 def group_norm(b: Builder, x: Value, groups: int, weight: Operand, bias: Operand, eps: float) -> Value:
     """Over groups of channels, which are the first dimension after the batch; weight and bias (channels,) or None."""
+    x = b.batched(x)
     sizes = b.sizes(x)
     found = normalize(b, b.move(x, lambda t: t.reshape(t.shape[0], groups, -1)), eps)
     per_channel = (-1, *(1 for _ in sizes[2:]))

@@ -32,21 +32,23 @@ _ARRANGEMENTS = {
     "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 }  # fmt: skip
 
+_RANDOM = {"Bernoulli", "Multinomial"}
+
 
 def convert(b: Builder, scope: Scope, node: Any, opset: int) -> Sequence[Operand]:
     """The values of an ONNX node at `b.where`. Raises `Unsupported` for an operator, or an attribute of one, that is
     not known, and `KeyError` for an input that nothing has produced."""
     import onnx.helper
 
+    if node.domain not in ("", "ai.onnx") or node.op_type.startswith("Random") or node.op_type in _RANDOM:
+        raise Unsupported(f"the operation {node.domain}{node.op_type} at {b.where!r} is random or not of ONNX itself")
     inputs: list[Any] = [scope[name] if name else None for name in node.input]
     if not any(isinstance(value, Value) for value in inputs):
         return _run(b, node, inputs, opset)
     if node.op_type == "Shape":
         return _run(b, node, [b.indices(inputs[0])], opset)
     attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-    nearest = node.op_type in ("Resize", "Upsample") and attributes.get("mode", b"nearest") == b"nearest"
-    mirrored = node.op_type == "Pad" and attributes.get("mode", b"constant") != b"constant"
-    if node.op_type in _ARRANGEMENTS or nearest or mirrored:
+    if node.op_type in _ARRANGEMENTS or _only_moves(node.op_type, attributes):
         constants = [None if value is None else b.constant(value) for value in inputs[1:]]
         if not isinstance(inputs[0], Value):
             raise Unsupported(f"{node.op_type} at {b.where!r} of a constant by a variable")
@@ -60,6 +62,14 @@ def convert(b: Builder, scope: Scope, node: Any, opset: int) -> Sequence[Operand
     if "opset" in inspect.signature(handler).parameters:
         attributes["opset"] = opset
     return [handler(b, *inputs, **attributes)]
+
+
+def _only_moves(name: str, attributes: dict[str, Any]) -> bool:
+    """Whether an operator that computes in some of its modes only moves numbers around in this one."""
+    if name in ("Resize", "Upsample"):
+        cropped = attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize"  # makes new numbers
+        return attributes.get("mode", b"nearest") == b"nearest" and not cropped
+    return name == "Pad" and attributes.get("mode", b"constant") != b"constant"
 
 
 def _run(b: Builder, node: Any, inputs: Sequence[Tensor | None], opset: int) -> list[Tensor]:
@@ -78,7 +88,10 @@ def _gemm(
     b: Builder, x: Operand, y: Operand, c: Operand = None, *, alpha: float = 1.0, beta: float = 1.0,
     transA: int = 0, transB: int = 0,
 ) -> Value:  # fmt: skip
-    x, y = (_transposed(b, z) if turned else z for z, turned in ((x, transA), (y, transB)))
+    x, y = (
+        compose.changed(b, z, lambda t: t.transpose(-1, -2)) if turned else z
+        for z, turned in ((x, transA), (y, transB))
+    )
     if isinstance(x, Value) and isinstance(y, Tensor) and isinstance(c, Tensor) and alpha == beta == 1.0:
         units = y.shape[-1]
         if c.numel() in (1, units):
@@ -87,10 +100,6 @@ def _gemm(
     product = product if alpha == 1.0 else b.scale(product, alpha)
     shift = c if beta == 1.0 or c is None else b.scale(c, beta) if isinstance(c, Value) else beta * c
     return product if c is None else b.sum(product, shift)
-
-
-def _transposed(b: Builder, x: Operand) -> Operand:
-    return b.move(x, lambda t: t.transpose(-1, -2)) if isinstance(x, Value) else x.transpose(-1, -2)
 
 
 def _windows(
@@ -218,10 +227,11 @@ def _cast(b: Builder, x: Value, *, to: int, **_: Any) -> Value:
 
 
 def _all(function: Callable[..., Value], b: Builder, *inputs: Operand) -> Operand:
-    value = inputs[0]
-    for other in inputs[1:]:
-        value = function(b, value, other)
-    return value
+    """A commutative function of two, of any number."""
+    first, *others = sorted(inputs, key=lambda value: not isinstance(value, Value))
+    for other in others:
+        first = function(b, first, other)
+    return first
 
 
 _HANDLERS: dict[str, Callable[..., Operand]] = {

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .build import Builder, Operand, Value
-from .compose import concat
+from .compose import concat, stack
 from .elementwise import Sigmoid, Tanh
 from .linear import Linear
 
@@ -65,7 +65,7 @@ def lstm(
         sides = []
         for index in range(start, start + directions):
             outputs, state = lstm_layer(b, x, states[index], weights[index], backwards=index > start)
-            sides.append(concat(b, [b.move(h, lambda t: t.unsqueeze(1)) for h in outputs], 1))
+            sides.append(stack(b, outputs, 1))
             final.append(state)
         x = sides[0] if len(sides) == 1 else concat(b, sides, -1)
     return x, final

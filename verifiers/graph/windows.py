@@ -137,7 +137,7 @@ def avg_pool(b: Builder, x: Value, windows: Windows, count_padding: bool, diviso
     if len(windows.kernel) == 1:
         wide = avg_pool(b, _lift(b, x), windows.lifted(), count_padding, divisor)
         return b.move(wide, lambda t: t.squeeze(-2))
-    if len(windows.kernel) != 2 or max(windows.dilation) > 1:
+    if len(windows.kernel) != 2 or max(windows.dilation) > 1 or len(b.shape(x)) != 3:
         raise Unsupported(f"average pool at {b.where!r} in {len(windows.kernel)} dimensions or with dilation")
     kernel, stride = _pair(windows.kernel), _pair(windows.stride)
     sizes = b.shape(x)[-2:]

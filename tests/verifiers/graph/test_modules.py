@@ -277,6 +277,12 @@ def test_maximum_with_a_constant_is_a_relu() -> None:
     assert [type(node.op) for node in graph.nodes if node.op.name in ("relu", "max")] == [Relu]
 
 
+def test_maximum_with_a_large_constant_cancels_nothing() -> None:
+    graph = trace(Function(lambda x: x.clamp(min=-1e20)), (4,))
+    x = torch.randn(5, 4)
+    assert torch.equal(graph.forward(x), x)
+
+
 def test_softmax_is_exact_on_its_diagonal() -> None:
     """The difference x_i - x_i is no difference of two variables: its row of weights is zero."""
     graph = simplify(trace(nn.Softmax(dim=-1), (3,)))

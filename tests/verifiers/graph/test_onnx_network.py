@@ -29,7 +29,7 @@ def save(
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "net", [given], [result], initializers)
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.example", 1)]
     model = onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=opsets, ir_version=8))
     if not model.graph.output[0].type.tensor_type.HasField("shape"):
         model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "classes"]))
@@ -154,6 +154,20 @@ def test_attributes_that_change_the_meaning_are_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Dropout", ["x", "", "training"], ["y"])]
     with pytest.raises(InvalidInput, match="training"):
         load_onnx(save(tmp_path / "net.onnx", nodes, {"training": np.array(True)}, [1, 4]))
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (helper.make_node("RandomNormalLike", ["x"], ["y"]), "random"),
+        (helper.make_node("Relu", ["x"], ["y"], domain="com.example"), "com.example"),
+        (helper.make_node("InstanceNormalization", ["x", "w", "w"], ["y"]), "batch of one"),
+        (helper.make_node("Gather", ["w", "i"], ["y"]), "topologically sorted"),
+    ],
+)
+def test_what_is_not_read_is_said(tmp_path: Path, node: onnx.NodeProto, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        load_onnx(save(tmp_path / "net.onnx", [node], {"w": numbers(3)}, [2, 3, 5]))
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
