@@ -23,16 +23,19 @@ from torch import Tensor
 from .relaxations import Lines
 from .shapes import Curve
 
-_STEPS = 45  # of bisection: any result is sound, these make it tight
+_BISECTIONS, _SECANTS = 6, 8
 
 
 @dataclass(frozen=True)
-class _Side:
-    """g = sign f between `lower` and `upper` (n,), to be bounded from below. [start, stop]: where g is convex, as far
-    as it is looked at (nowhere if start > stop); [other_start, other_stop]: where else it is."""
+class _Curves:
+    """g = sign f, sign 1 and -1, between `lower` and `upper`, (2 n,), to be bounded from below.
+
+    [start, stop]: where g is convex, as far as it is looked at (nowhere if start > stop); [other_start, other_stop]:
+    where else it is.
+    """
 
     curve: Curve
-    sign: float
+    sign: Tensor
     lower: Tensor
     upper: Tensor
     start: Tensor
@@ -46,45 +49,10 @@ class _Side:
     def slope(self, x: Tensor) -> Tensor:
         return self.sign * self.curve.slope(x)
 
-    @property
-    def kink(self) -> tuple[float, float] | None:
-        """The slopes left and right of 0, where g has a convex kink: any slope between supports g there."""
-        left, right = (self.sign * slope for slope in self.curve.kink or (0.0, 0.0))
-        return (left, right) if left < right else None
-
-
-def tangent_lines(curve: Curve, lower: Tensor, upper: Tensor, parallel: bool = False) -> Lines:
-    """Lines below and above `curve` on [lower, upper], of any one shape; NaN or infinite where the ends are.
-
-    parallel: both with one slope, as close as they come with it: that of the chord where one of them is the chord,
-    else the smaller one of theirs (on sigmoid networks much better than the smaller slope of the two ends).
-    """
-    shape = lower.shape
-    lower, upper = lower.flatten(), upper.flatten()
-    sides = _side(curve, 1.0, lower, upper, (curve.convex,)), _side(curve, -1.0, lower, upper, curve.concave)
-    below, above = (_below(side) for side in sides)
-    if parallel:
-        slope = torch.where(above.chord, -above.slope, torch.minimum(below.slope, -above.slope))
-        slope = torch.where(below.chord, below.slope, slope)
-        below, above = _of_slope(sides[0], slope), _of_slope(sides[1], -slope)
-    low, high = (_offset(side, line) for side, line in zip(sides, (below, above), strict=True))
-    return Lines(*(part.reshape(shape) for part in (below.slope, low - curve.sag_at(upper), -above.slope, -high)))
-
-
-def _side(curve: Curve, sign: float, lower: Tensor, upper: Tensor, parts: tuple[tuple[float, float], ...]) -> _Side:
-    """Of two convex parts, which mirror each other, the line touches the one on the longer side of 0."""
-    nowhere = (torch.inf, torch.inf)
-    first, second = (*parts, nowhere, nowhere)[:2]
-    low, up = lower.detach(), upper.detach()
-    right = (up >= -low) & (len(parts) == 2)
-    start, stop, other_start, other_stop = (
-        torch.where(right, low.new_tensor(a), low.new_tensor(b))
-        for a, b in ((second[0], first[0]), (second[1], first[1]), (first[0], second[0]), (first[1], second[1]))
-    )
-    return _Side(
-        curve, sign, lower, upper, torch.maximum(low, start), torch.minimum(up, stop),
-        torch.maximum(low, other_start), torch.minimum(up, other_stop),
-    )  # fmt: skip
+    def supports(self, slope: Tensor) -> Tensor:
+        """Whether a line of this slope touches g at 0 because g has a convex kink there."""
+        left, right = (self.sign * side for side in self.curve.kink or (0.0, 0.0))
+        return (left < right) & (left <= slope) & (slope <= right)
 
 
 @dataclass(frozen=True)
@@ -98,115 +66,171 @@ class _Line:
     chord: Tensor
 
 
-def _below(side: _Side) -> _Line:
+def tangent_lines(curve: Curve, lower: Tensor, upper: Tensor, parallel: bool = False) -> Lines:
+    """Lines below and above `curve` on [lower, upper], of any one shape; NaN or infinite where the ends are.
+
+    parallel: both with one slope, as close as they come with it: that of the chord where one of them is the chord,
+    else the smaller one of theirs (on sigmoid networks much better than the smaller slope of the two ends).
+    """
+    shape = lower.shape
+    both = _both(curve, lower.flatten(), upper.flatten())
+    line = _below(both)
+    if parallel:
+        slope = both.sign * line.slope
+        (low, high), (low_chord, high_chord) = slope.chunk(2), line.chord.chunk(2)
+        slope = torch.where(low_chord, low, torch.where(high_chord, high, torch.minimum(low, high)))
+        line = _of_slope(both, both.sign * slope.repeat(2))
+    (below, above), (low, high) = line.slope.chunk(2), _offset(both, line).chunk(2)
+    low = low - curve.sag_at(upper.flatten())
+    return Lines(*(part.reshape(shape) for part in (below, low, -above, -high)))
+
+
+def _both(curve: Curve, lower: Tensor, upper: Tensor) -> _Curves:
+    """f and -f. Of two convex parts, which mirror each other, the line touches the one on the longer side of 0."""
+    low, up = lower.detach(), upper.detach()
+    first: list[Tensor] = []
+    second: list[Tensor] = []
+    right: list[Tensor] = []
+    for parts in ((curve.convex,), curve.concave):
+        padded = (*parts, (torch.inf, torch.inf), (torch.inf, torch.inf))
+        for ends, found in ((padded[0], first), (padded[1], second)):
+            found.append(low.new_tensor(ends)[:, None].expand(2, len(low)))
+        right.append((up >= -low) & (len(parts) == 2))
+    before, after, swapped = torch.cat(first, dim=1), torch.cat(second, dim=1), torch.cat(right)
+    start, stop = torch.where(swapped, after, before)
+    other_start, other_stop = torch.where(swapped, before, after)
+    low, up = low.repeat(2), up.repeat(2)
+    ones = torch.ones_like(lower)
+    return _Curves(
+        curve, torch.cat([ones, -ones]), lower.repeat(2), upper.repeat(2), torch.maximum(low, start),
+        torch.minimum(up, stop), torch.maximum(low, other_start), torch.minimum(up, other_stop),
+    )  # fmt: skip
+
+
+def _below(g: _Curves) -> _Line:
     """The line below g of least area."""
-    lower, upper, start, stop = side.lower, side.upper, side.start, side.stop
+    lower, upper, start, stop = g.lower, g.upper, g.start, g.stop
     curved = start <= stop
     left, right = curved & (lower < start), curved & (upper > stop)
+    touch = torch.where(curved, g.curve.touch(lower, upper).clamp(start, torch.maximum(start, stop)), lower)
     with torch.no_grad():
-        t_left, none_left, kink_left = _touch(side, left, lower, stop, start)
-        t_right, none_right, kink_right = _touch(side, right, upper, start, stop)
+        t_left, none_left, kink_left = _touch(g, left, ~right, lower, stop, start, touch)
+        t_right, none_right, kink_right = _touch(g, right, ~left, upper, start, stop, touch)
         chord = ~curved | none_left | none_right | (t_left > t_right)
-    touch = torch.minimum(torch.maximum(side.curve.touch(lower, upper), t_left), t_right)
-    touch = torch.where(curved, touch, lower)
-    slope = torch.where(chord & (upper > lower), _secant(side, lower, upper), side.slope(touch))
-    if side.kink is not None:
-        slope = torch.where(kink_left & ~chord & (touch <= start), _secant(side, lower, start), slope)
-        slope = torch.where(kink_right & ~chord & (touch >= stop), _secant(side, stop, upper), slope)
+    touch = torch.where(curved, torch.minimum(torch.maximum(touch, t_left), t_right), lower)
+    slope = torch.where(chord & (upper > lower), _secant(g, lower, upper), g.slope(touch))
+    if g.curve.kink is not None:
+        slope = torch.where(kink_left & ~chord & (touch <= start), _secant(g, lower, start), slope)
+        slope = torch.where(kink_right & ~chord & (touch >= stop), _secant(g, stop, upper), slope)
     with torch.no_grad():
-        touch = torch.where(chord & curved, _level(side, chord & curved, slope, start, stop), touch)
-        elsewhere = torch.where(side.other_start <= lower, lower, upper)  # away from there g rises above the line
+        # below a chord g is closest to it at the far end of the convex part, or within if g is concave on both sides
+        touch = torch.where(none_left & ~right, stop, torch.where(none_right & ~left, start, touch))
+        touch = torch.where(chord & left & right, _level(g, chord & left & right, slope, start, stop), touch)
+        elsewhere = torch.where(g.other_start <= lower, lower, upper)  # away from there g rises above the line
     return _Line(slope, touch, elsewhere, chord)
 
 
-def _of_slope(side: _Side, slope: Tensor) -> _Line:
+def _of_slope(g: _Curves, slope: Tensor) -> _Line:
     """The highest line below g of this slope."""
-    parts = ((side.start, side.stop), (side.other_start, side.other_stop))
+    parts = ((g.start, g.stop), (g.other_start, g.other_stop))
     with torch.no_grad():
-        touch, elsewhere = (_level(side, start <= stop, slope, start, stop) for start, stop in parts)
+        touch, elsewhere = (_level(g, start <= stop, slope, start, stop) for start, stop in parts)
     return _Line(slope, touch, elsewhere, torch.zeros_like(slope, dtype=torch.bool))
 
 
-def _secant(side: _Side, left: Tensor, right: Tensor) -> Tensor:
+def _secant(g: _Curves, left: Tensor, right: Tensor) -> Tensor:
     width = right - left
     width = torch.where((width > 0) & width.isfinite(), width, 1.0)
-    return (side.value(right) - side.value(left)) / width
+    return (g.value(right) - g.value(left)) / width
 
 
-def _touch(side: _Side, needed: Tensor, end: Tensor, outer: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _touch(
+    g: _Curves, needed: Tensor, alone: Tensor, end: Tensor, outer: Tensor, inner: Tensor, free: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """(t between inner and outer, whether there is none, whether it is a kink) for the tangent through (end, g(end)).
 
     inner: the end of the convex part on the side of `end`, outer: the other one. The gap by which the tangent at t
     passes below (end, g(end)) shrinks as t moves towards it; if it is negative even at `outer`, no tangent of the
-    convex part passes there; if it is positive at `inner`, the slope jumps there.
+    convex part passes there; if it is positive at `inner`, the slope jumps there. Where it is positive at `free` and
+    the other end is in the convex part (`alone`), `free` will do.
     """
-    t, none, kink = inner.clone(), torch.zeros_like(needed), torch.zeros_like(needed)
-    if not bool(needed.any()):
-        return t, none, kink
-    end, outer, inner = end[needed], outer[needed], inner[needed]
-    value = side.value(end)
-
-    def below(at: Tensor) -> Tensor:
-        return value - side.value(at) > side.slope(at) * (end - at)
-
-    sharp = below(inner) if side.kink is not None else none[needed]
-    t[needed] = torch.where(sharp, inner, _bisect(below, outer, inner))
-    none[needed], kink[needed] = ~below(outer), sharp
+    t, none, kink = torch.where(needed & alone, free, inner), torch.zeros_like(needed), torch.zeros_like(needed)
+    needed = needed & ~(alone & (free != inner) & (_gap(g.curve, g.sign, free, end) > 0))
+    if bool(needed.any()):
+        sign, end, outer, inner = g.sign[needed], end[needed], outer[needed], inner[needed]
+        first, last = _gap(g.curve, sign, outer, end), _gap(g.curve, sign, inner, end)
+        sharp = (last > 0) & (g.curve.kink is not None)
+        found = _root(lambda at: _gap(g.curve, sign, at, end), outer, inner, first, last)
+        t[needed] = torch.where(sharp, inner, found)
+        none[needed], kink[needed] = first <= 0, sharp
     return t, none, kink
 
 
-def _level(side: _Side, needed: Tensor, slope: Tensor, start: Tensor, stop: Tensor) -> Tensor:
+def _gap(curve: Curve, sign: Tensor, t: Tensor, end: Tensor) -> Tensor:
+    return sign * (curve.value(end) - curve.value(t) - curve.slope(t) * (end - t))
+
+
+def _level(g: _Curves, needed: Tensor, slope: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     """t in the convex part [start, stop] with g'(t) = slope, or the end or the kink that is nearest to it."""
     t = start.clone()
     if bool(needed.any()):
-        wanted = slope[needed]
-        t[needed] = _bisect(lambda at: side.slope(at) <= wanted, start[needed], stop[needed])
-    kink = side.kink
-    if kink is not None:
-        t = torch.where(needed & (start <= 0) & (stop >= 0) & (kink[0] <= slope) & (slope <= kink[1]), 0.0, t)
+        sign, wanted, first, last = g.sign[needed], slope[needed], start[needed], stop[needed]
+        ends = (wanted - sign * g.curve.slope(end) for end in (first, last))
+        t[needed] = _root(lambda at: wanted - sign * g.curve.slope(at), first, last, *ends)
+    if g.curve.kink is not None:
+        t = torch.where(needed & (start <= 0) & (stop >= 0) & g.supports(slope), 0.0, t)
     return t
 
 
-def _bisect(holds: Callable[[Tensor], Tensor], first: Tensor, last: Tensor) -> Tensor:
-    """The last point from `first` to `last` where `holds`, if it does not hold again after it has once failed.
+def _root(f: Callable[[Tensor], Tensor], first: Tensor, last: Tensor, above: Tensor, below: Tensor) -> Tensor:
+    """Where f, which falls from `above` at `first` to `below` at `last`, is 0; the end nearest to it if nowhere.
 
-    On the scale of arsinh, which takes 1e300 to 691: huge intervals need no more steps than small ones.
+    Bisection, then the Illinois rule, on the scale of arsinh, which takes 1e300 to 691: huge intervals need few steps
+    more than small ones. No certificate rests on how far it gets.
     """
     near, far = first.asinh(), last.asinh()
-    for _ in range(_STEPS):
+    middle, kept = near, torch.zeros_like(above)  # kept: the sign of the end that stayed
+    for step in range(_BISECTIONS + _SECANTS):
         middle = (near + far) / 2
-        go_on = holds(middle.sinh())
+        if step >= _BISECTIONS:
+            inner = near + (far - near) * (above / (above - below))
+            middle = torch.where(inner.isfinite(), inner, middle)
+        value = f(middle.sinh())
+        go_on = value > 0
+        above = torch.where(go_on, value, torch.where(kept > 0, above / 2, above))
+        below = torch.where(go_on, torch.where(kept < 0, below / 2, below), value)
         near, far = torch.where(go_on, middle, near), torch.where(go_on, far, middle)
-    return torch.minimum(torch.maximum(near.sinh(), torch.minimum(first, last)), torch.maximum(first, last))
+        kept = torch.where(go_on, -1.0, 1.0)
+    return torch.minimum(torch.maximum(middle.sinh(), torch.minimum(first, last)), torch.maximum(first, last))
 
 
-def _offset(side: _Side, line: _Line) -> Tensor:
+def _offset(g: _Curves, line: _Line) -> Tensor:
     """The largest c that is known to keep slope x + c below g."""
-    offset = torch.minimum(_at(side, line.slope, side.lower), _at(side, line.slope, side.upper))
-    parts = ((line.touch, side.start, side.stop), (line.elsewhere, side.other_start, side.other_stop))
+    offset = torch.minimum(_at(g, line.slope, g.lower), _at(g, line.slope, g.upper))
+    parts = ((line.touch, g.start, g.stop), (line.elsewhere, g.other_start, g.other_stop))
     for t, start, stop in parts:
         if bool((start <= stop).any()):
-            offset = torch.minimum(offset, _over(side, line.slope, t, start, stop))
-    mixed = (side.lower < side.start) | (side.upper > side.stop)
-    return offset - mixed.to(offset.dtype) * side.curve.bend_error
+            offset = torch.minimum(offset, _over(g, line.slope, t, start, stop))
+    mixed = (g.lower < g.start) | (g.upper > g.stop)
+    return offset - mixed.to(offset.dtype) * g.curve.bend_error
 
 
-def _at(side: _Side, slope: Tensor, x: Tensor) -> Tensor:
+def _at(g: _Curves, slope: Tensor, x: Tensor) -> Tensor:
     """g(x) - slope x, rounded down."""
-    value, product = side.value(x), slope * x
+    value, product = g.value(x), slope * x
     eps = torch.finfo(x.dtype).eps
-    return value - product - (side.curve.value_error(x, value) + 4 * eps * (value.abs() + product.abs()))
+    return value - product - (g.curve.value_error(x, value) + 4 * eps * (value.abs() + product.abs()))
 
 
-def _over(side: _Side, slope: Tensor, t: Tensor, start: Tensor, stop: Tensor) -> Tensor:
+def _over(g: _Curves, slope: Tensor, t: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     """A lower bound of g(x) - slope x on the convex part [start, stop] around t; +inf where there is none."""
     there = start <= stop
     left, right = torch.where(there, t - start, 0.0), torch.where(there, stop - t, 0.0)
-    steepness, kink = side.slope(t), side.kink
-    if kink is not None:
-        steepness = torch.where(t == 0, slope.clamp(*kink), steepness)
+    steepness = g.slope(t)
+    if g.curve.kink is not None:
+        steepness = torch.where((t == 0) & g.supports(slope), slope, steepness)
     excess = steepness - slope
     fall = torch.minimum(-excess * left, excess * right)  # <= 0
-    error = side.curve.slope_error(t, steepness) + torch.finfo(t.dtype).eps * excess.abs()
-    bound = _at(side, slope, t) + fall * (1 + 4 * torch.finfo(t.dtype).eps) - 2 * error * torch.maximum(left, right)
+    error = g.curve.slope_error(t, steepness) + torch.finfo(t.dtype).eps * excess.abs()
+    bound = _at(g, slope, t) + fall * (1 + 4 * torch.finfo(t.dtype).eps) - 2 * error * torch.maximum(left, right)
     return torch.where(there, bound, torch.inf)
