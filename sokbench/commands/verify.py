@@ -11,7 +11,7 @@ import msgspec
 from ..core.errors import InvalidInput
 from ..rows import Row
 from .options import examples, json_option, parameters_option, parse_parameters, print_json
-from .verify_property import default_method, verify_property
+from .verify_property import verify_property
 
 
 @click.command("verify")
@@ -48,10 +48,10 @@ def command(
     Exit code 0 if the method answered, 1 if it crashed or ran out of time or memory.
     """
     if spec is not None:
-        named = {"method": method or default_method(), **parse_parameters(options["parameters"])}
         return verify_property(
-            Path(model), spec, named, options["limit"], options["memory"], options["seed"], as_json, result
-        )
+            Path(model), spec, method, parse_parameters(options["parameters"]), options["limit"], options["memory"],
+            options["seed"], as_json, result,
+        )  # fmt: skip
     for name, value in (("--method", method), ("--data", options["data"]), ("--index", options["index"])):
         if value is None:
             raise InvalidInput(f"{name} is missing: give an input by --data and --index, or a .vnnlib file")

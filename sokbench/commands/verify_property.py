@@ -14,23 +14,25 @@ from .options import print_json
 
 if TYPE_CHECKING:
     from ..rows import Row
-    from ..suites.schema import MethodName
 
 _PREFERRED = ("beta_crown", "milp")
+# with few inputs, boxes of inputs are split to better effect than activations
+_FEW_INPUTS, _FOR_FEW_INPUTS = 16, ("reluval",)
 _RESULT_WORDS = {"holds": "unsat", "violated": "sat"}
 _EXIT_CODES = {"ok": 0, "timeout": 0, "unsupported": 3}
 
 
-def default_method() -> str:
-    """The most general complete verifier there is."""
-    return next(slug for slug in _PREFERRED if slug in catalog("verifier"))
+def default_method(inputs: int) -> str:
+    """The complete verifier to ask first about a network with so many inputs."""
+    preferred: tuple[str, ...] = _PREFERRED if inputs > _FEW_INPUTS else _FOR_FEW_INPUTS + _PREFERRED
+    return next(slug for slug in preferred if slug in catalog("verifier"))
 
 
 def verify_property(
-    network: Path, spec: Path, method: MethodName, limit: float, memory: str, seed: int, as_json: bool,
-    result: Path | None,
+    network: Path, spec: Path, method: str | None, parameters: dict[str, Any], limit: float, memory: str, seed: int,
+    as_json: bool, result: Path | None,
 ) -> int:  # fmt: skip
-    """Ask, and print the answer; `result` is where to write it as the tools of VNN-COMP do.
+    """Ask, and print the answer; method: None for the default; result: where to write it as tools of VNN-COMP do.
 
     Returns 0 if the method ran (whatever it found, unknown and timeout included), 3 if the question is outside what it
     can do, and 1 if it crashed or ran out of memory. Raises `InvalidInput` and `Unsupported` for files that cannot
@@ -41,8 +43,9 @@ def verify_property(
 
     if not network.name.endswith((".onnx", ".onnx.gz")):
         raise InvalidInput(f"{network}: a VNN-LIB property is asked of a network in an .onnx file")
-    read_property(spec)  # a broken one is reported before a worker starts
-    row = answer_property(network, spec, method, limit, memory, seed, Path.cwd())
+    asked = read_property(spec)  # a broken one is reported before a worker starts
+    named = {"method": method or default_method(asked.inputs), **parameters}
+    row = answer_property(network, spec, named, limit, memory, seed, Path.cwd())
     answer = answer_of(row.verdict, row.termination)
     witness = _witness(row)
     if result is not None:
