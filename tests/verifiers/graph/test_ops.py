@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from verifiers.graph.arrangement import Expand, Pad, Permute, Rearrangement, Reshape, Select, Sum
@@ -43,7 +45,10 @@ OPS: dict[str, tuple[LinearOp, Shape]] = {
 
 @pytest.mark.parametrize("name", OPS)
 def test_against_the_matrix(name: str) -> None:
-    op, shape = OPS[name]
+    check_against_the_matrix(*OPS[name])
+
+
+def check_against_the_matrix(op: LinearOp, shape: Shape) -> None:
     size = int(torch.tensor(shape).prod())
     columns = op.linear(torch.eye(size, dtype=torch.float64).reshape(size, *shape))
     out_shape = tuple(columns.shape[1:])
@@ -75,3 +80,37 @@ def test_against_the_matrix(name: str) -> None:
     (op.linear(leaf) * rows[:3]).sum().backward()
     assert leaf.grad is not None
     assert torch.allclose(leaf.grad, op.adjoint(rows[:3], shape), atol=1e-12)
+
+
+sizes = st.integers(1, 4)
+
+
+@st.composite
+def affine_operations(draw: st.DrawFn) -> tuple[LinearOp, Shape]:
+    """An operation without weights, or a transposed convolution, and the shape of its input."""
+    shape = tuple(draw(st.lists(sizes, min_size=1, max_size=3)))
+    axis = draw(st.integers(0, len(shape) - 1))
+    counts = tuple(draw(st.sampled_from((1, 3))) for _ in shape)
+    cut = [draw(st.integers(-((size - 1) // 2), 2)) for size in shape]
+    indices = tuple(draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=5)))
+    kernel, stride = (draw(st.tuples(sizes, sizes)) for _ in range(2))
+    padding = tuple(draw(st.integers(0, (k - 1) // 2)) for k in kernel)
+    extra = tuple(draw(st.integers(0, s - 1)) for s in stride)
+    weight = numbers(2, 3, *kernel)
+    return draw(
+        st.sampled_from(
+            [
+                (Pad(tuple(cut), (1,) * len(cut)), shape),
+                (Select(axis, indices), shape),
+                (Expand(counts), tuple(1 if count > 1 else size for count, size in zip(counts, shape, strict=True))),
+                (Sum(tuple(size if count > 1 else 1 for count, size in zip(counts, shape, strict=True))), shape),
+                (ConvTranspose2d(weight, None, stride, padding, extra), (2, *draw(st.tuples(sizes, sizes)))),
+            ]
+        )
+    )
+
+
+@settings(deadline=None)
+@given(affine_operations())
+def test_any_shape_against_the_matrix(case: tuple[LinearOp, Shape]) -> None:
+    check_against_the_matrix(*case)
