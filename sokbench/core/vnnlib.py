@@ -7,7 +7,10 @@
 Understood: and, or, <=, >=, = of linear terms with +, - and * by numbers. Unsupported are constraints that tie inputs
 to each other or to outputs, strict inequalities and negation. Numbers are read exactly and rounded as `Property` says.
 
-Armstrong-Williams, Dierkes, Guidotti, Pulina, Tacchella, ...: The VNN-LIB standard for benchmarks, 2020-2023.
+A parser of our own, because the package `vnnlib` 1.0 (2026) reads VNN-LIB 2.0 alone and refuses these files; its 0.0.1
+reads the largest of 2021 (340 kB) into a syntax tree in 0.06 s. This takes 0.03 s, to the finished property.
+
+The VNN-LIB standard: https://www.vnnlib.org
 """
 
 from __future__ import annotations
