@@ -32,6 +32,7 @@ VERBS = {
     "import-log": Verb("import_log", "File somebody's certification log as published rows."),
     "doctor": Verb("doctor", "Say which solvers, licences, devices and data sets are usable."),
     "check-method": Verb("check_method", "Run the contract tests on a method in a file of your own."),
+    "check-proof": Verb("check_proof", "Check the proof that a branch and bound wrote, with separate arithmetic."),
 }
 
 

@@ -17,6 +17,8 @@ Verification, NeurIPS 2021; Bunel et al., JMLR 2020 (BaBSR); De Palma et al., 20
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sokbench.core.errors import InvalidInput
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from sokbench.core.outcome import Outcome
     from sokbench.core.problem import Problem
 
+    from .split_decision import Question
     from .split_search import SplitSettings
 
 
@@ -49,14 +52,15 @@ class BetaCrown(CompleteVerifier):
         tighter_than=("crown", "ibp"),
     )
 
-    def __init__(self, batch: int = 64, candidates: int = 1, iterations: int = 8) -> None:
+    def __init__(self, batch: int = 64, candidates: int = 1, iterations: int = 8, proofs: str | None = None) -> None:
         """batch: domains split at once; candidates: of each branching estimate that are tried before a split, 1 for
-        none; iterations: passes per domain."""
+        none; iterations: passes per domain; proofs: folder where the proof of what is verified is written, for
+        `sokbench check-proof` (l_inf, chains of layers; `Unsupported` elsewhere)."""
         if min(batch, candidates, iterations) < 1:
             raise InvalidInput(
                 f"beta_crown needs batch, candidates and iterations >= 1, not {batch}, {candidates}, {iterations}"
             )
-        self.batch, self.candidates, self.iterations = batch, candidates, iterations
+        self.batch, self.candidates, self.iterations, self.proofs = batch, candidates, iterations, proofs
 
     def prepare(self, network: Network) -> None:
         from verifiers.bounds import prepare
@@ -69,10 +73,24 @@ class BetaCrown(CompleteVerifier):
         from .split_decision import Question, decide_rows, question
 
         with torch.no_grad():
-            asked = question(problem, deadline)
+            asked = question(problem, deadline, always=self.proofs is not None)
             if not isinstance(asked, Question):
                 return asked
-            return decide_rows(asked, self._settings(), deadline)
+            if self.proofs is None:
+                return decide_rows(asked, self._settings(), deadline)
+            return self._with_proof(problem, asked, Path(self.proofs), deadline)
+
+    def _with_proof(self, problem: Problem, asked: Question, folder: Path, deadline: Deadline) -> Outcome:
+        from .proof import Searched, proof_arrays, write_proof
+        from .split_decision import decide_rows
+
+        written = []
+
+        def write(searched: Searched) -> None:
+            written.append(str(write_proof(proof_arrays(problem, asked, searched), folder)))
+
+        outcome = decide_rows(asked, self._settings(), deadline, write)
+        return replace(outcome, stats={**outcome.stats, "proof": written[0]}) if written else outcome
 
     def _settings(self) -> SplitSettings:
         from verifiers.bounds.optimized_ascent import Schedule

@@ -30,11 +30,10 @@ class Columns:
             width += len(chosen)
         return Columns(entries, first, {index: tuple(mask.shape[1:]) for index, mask in free.items()}, width)
 
-    def gather(self, dense: Relus, missing: float = 0.0) -> Tensor:
-        """(R, width) from (R, *shape) per ReLU node; `missing` for nodes that are not there."""
-        count = max(len(values) for values in dense.values())
-        like = next(iter(dense.values()))
-        found = like.new_full((count, self.width), missing)
+    def gather(self, dense: Relus, count: int) -> Tensor:
+        """(count, width) from (count, *shape) per ReLU node; 0 for nodes that are not there."""
+        dtype = next((values.dtype for values in dense.values()), torch.float32)
+        found = torch.zeros(count, self.width, dtype=dtype)
         for index, values in dense.items():
             chosen, start = self.entries[index], self.first[index]
             found[:, start : start + len(chosen)] = values.flatten(1)[:, chosen]

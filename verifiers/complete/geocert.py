@@ -1,10 +1,10 @@
 """GeoCert: the linear regions of a ReLU network traversed from the input outwards, under l2.
 
 Exact: within a region (a pattern of phases) the network is affine, so the nearest point of the region that is
-classified otherwise is a convex projection. Regions that the ball reaches are visited in the order of their distance, over the
-facets between them; the input is robust if none of them holds a misclassified point within the radius. Neurons that
-CROWN proves stable on the ball have no facet. For chains of affine layers and ReLU, with or without the box, up to a
-stated number of unstable neurons: regions grow exponentially.
+classified otherwise is a convex projection. Regions that the ball reaches are visited in the order of their distance,
+over the facets between them; the input is robust if none of them holds a misclassified point within the radius.
+Neurons that CROWN proves stable on the ball have no facet. For chains of affine layers and ReLU, with or without the
+box, up to a stated number of unstable neurons: regions grow exponentially.
 
 What the verdicts rest on. Each distance is bounded from below by a dual function: for multipliers m >= 0 of the
 constraints g z <= h, min over the box of |z - x|^2 / 2 + m (g z - h) is a lower bound of half the squared distance,

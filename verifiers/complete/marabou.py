@@ -104,7 +104,7 @@ def _core() -> Any:
 def _refuse_large(image: Instance) -> None:
     import numpy as np
 
-    reach = max(float(np.abs(side).max(initial=0.0)) for pair in image.intervals for side in pair)
+    reach = max((float(np.abs(side).max(initial=0.0)) for pair in image.intervals for side in pair), default=0.0)
     gain = 1.0
     for layer in image.layers[1:]:
         gain *= max(1.0, float(abs(layer.weight).sum(axis=1).max()))

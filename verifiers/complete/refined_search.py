@@ -83,13 +83,12 @@ class RefinedSearch:
     keep: bool = False
 
     def run(self, root: State, bounds: Tensor, deadline: Deadline) -> RefinedResult:
-        """bounds: (N,) proved before; `root.rows` are those that are open."""
+        """bounds: (N,) proved before; `root` has the rows that are open, or all of them where a proof is kept."""
         columns = Columns.of(root.relaxed.triangles(torch.float32).free)
         result = RefinedResult(bounds.clone())
         result.bounds[root.rows] = torch.inf
-        if self.keep:
-            result.proof[root.path] = Proved(root.relaxed.found, [])
-        stack = [root]
+        self._account(result, root, columns)
+        stack = [root.part(open_rows)] if len(open_rows := (root.bounds <= 0).nonzero().squeeze(1)) else []
         while stack and result.witness is None and not deadline.expired():
             state = stack.pop()
             found = self._search(state, columns, deadline)
@@ -163,13 +162,14 @@ class RefinedSearch:
             yield State(half, state.rows, better, ascent, (*state.path, sign * (column + 1)))
 
     def _account(self, result: RefinedResult, child: State, columns: Columns) -> None:
-        """Note the rows that the refreshed bounds alone have closed."""
+        """Note the rows that the state's own bounds have closed."""
         closed = child.bounds > 0
         rows = child.rows[closed]
         result.bounds[rows] = torch.minimum(result.bounds[rows], child.bounds[closed])
         if not self.keep:
             return
-        slopes, gammas = columns.gather(child.ascent.best_slopes), columns.gather(child.ascent.best_gammas)
+        slopes = columns.gather(child.ascent.best_slopes, len(child.rows))
+        gammas = columns.gather(child.ascent.best_gammas, len(child.rows))
         places = closed.nonzero().squeeze(1).tolist()
         leaves = [Leaf(int(child.rows[i]), (), float(child.bounds[i]), slopes[i], gammas[i]) for i in places]
         result.proof[child.path] = Proved(child.relaxed.found, leaves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from verifiers.graph import graph_of
 from verifiers.lp.input_set import InputSet, input_set
 
 from .domains import Columns
+from .proof import Searched
 from .refined_search import RefinedResult, RefinedSearch, State
 from .split_search import SplitSearch, SplitSettings, Witness
 from .witness import WitnessFinder
@@ -39,14 +41,14 @@ class Question:
     witness: Witness
 
 
-def question(problem: Problem, deadline: Deadline, plan: str = "crown") -> Question | Outcome:
+def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: bool = False) -> Question | Outcome:
     """The margins that a plan leaves open; an outcome where it leaves none, or where an attack succeeds.
 
-    Raises `OutOfTime` with the plan's margins.
+    always: ask for all margins even where the plan proves them. Raises `OutOfTime` with the plan's margins.
     """
     graph, label = graph_of(problem.network), torch.tensor([problem.label])
     margins = margin_bounds(graph, problem.x[None], label, problem.ball, plan, deadline)[0]
-    if margins.min() > 0:
+    if margins.min() > 0 and not always:
         return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": plan})
     finder = WitnessFinder(problem)
     with torch.enable_grad():
@@ -65,29 +67,25 @@ def question(problem: Problem, deadline: Deadline, plan: str = "crown") -> Quest
     return Question(relaxed, margin_rows(graph, problem.label, others), margins[others], inputs, finder.among)
 
 
-def decide_rows(asked: Question, settings: SplitSettings, deadline: Deadline, keep: bool = False) -> Outcome:
-    """Prove all rows positive, or find a witness. keep: leave the proof in the result."""
-    outcome, _ = search_rows(asked, settings, deadline, keep)
-    return outcome
-
-
-def search_rows(
-    asked: Question, settings: SplitSettings, deadline: Deadline, keep: bool
-) -> tuple[Outcome, RefinedResult | None]:
-    """The outcome, and the search behind it if there was one."""
+def decide_rows(
+    asked: Question, settings: SplitSettings, deadline: Deadline, proof: Callable[[Searched], None] | None = None
+) -> Outcome:
+    """Prove all rows positive, or find a witness. proof: called with what a proof needs, if all rows were proved."""
     tighten(asked.relaxed, Schedule(), deadline)
-    relaxed, _ = asked.relaxed.reduced()
-    open_rows = (asked.bounds <= 0).nonzero().squeeze(1)
-    start = asked.start.take(open_rows)
-    found, ascent = relaxed.raise_rows(start, Schedule(), lambda bounds, _: bounds > 0, deadline)
+    relaxed, kept = asked.relaxed.reduced()
+    # a proof needs multipliers for every row, also for those that are positive already
+    rows = (asked.bounds <= 0).nonzero().squeeze(1) if proof is None else torch.arange(len(asked.bounds))
+    found, ascent = relaxed.raise_rows(asked.start.take(rows), Schedule(), lambda bounds, _: bounds > 0, deadline)
     bounds = asked.bounds.clone()
-    bounds[open_rows] = torch.maximum(bounds[open_rows], found)
-    if bounds.min() > 0:
-        return Outcome(Verdict.VERIFIED, float(bounds.min()), stats={"decided_by": "alpha_crown"}), None
-    root = State(relaxed, open_rows, bounds[open_rows], ascent).part((bounds[open_rows] <= 0).nonzero().squeeze(1))
-    search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, keep)
+    bounds[rows] = found if proof is not None else torch.maximum(bounds[rows], found)
+    root = State(relaxed, rows, bounds[rows], ascent)
+    search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, proof is not None)
     result = search.run(root, bounds, deadline)
-    return _outcome(result), result
+    outcome = _outcome(result)
+    if proof is not None and outcome.verdict is Verdict.VERIFIED:
+        columns = Columns.of(relaxed.triangles(torch.float32).free)
+        proof(Searched(result, kept, columns))
+    return outcome
 
 
 def search_plain(asked: Question, settings: SplitSettings, deadline: Deadline) -> Outcome:
@@ -111,7 +109,7 @@ def _outcome(result: RefinedResult) -> Outcome:
         "states": result.states,
         "open": result.open,
         "undecided": result.undecided,
-        "decided_by": "search",
+        "decided_by": "search" if result.domains else "alpha_crown",
     }
     if result.witness is not None:
         return Outcome(Verdict.FALSIFIED, witness=result.witness, stats=stats)

@@ -121,15 +121,14 @@ class SplitSearch:
         self._closed = torch.full_like(bounds, torch.inf)
         self._enough = _ENOUGH * bounds.abs().float()
         self._share = torch.zeros(len(bounds), dtype=torch.float64)  # of each row's space that is closed
-        weights, phase = torch.zeros(len(bounds), self._columns.width), torch.zeros(1, self._columns.width)
-        if gammas:
-            weights, phase = self._columns.gather(gammas).float(), self._columns.gather(self._state.signs)
+        vectors, weights = (self._columns.gather(values, len(bounds)).float() for values in (slopes, gammas))
+        phase = self._columns.gather(self._state.signs, 1)
         self._depth = int((phase != 0).sum())
         rows = torch.arange(len(bounds))
         pool = Pool(
             Domains(
                 bounds.float(), rows, self._tree.add([-1] * len(rows), [0] * len(rows)),
-                phase.to(torch.int8).repeat(len(rows), 1), self._columns.gather(slopes).float(), weights,
+                phase.to(torch.int8).repeat(len(rows), 1), vectors, weights,
             )
         )  # fmt: skip
         while len(pool) and self._found is None and not deadline.expired() and self._promising():
@@ -169,8 +168,8 @@ class SplitSearch:
         self._visited += len(children)
         found = Domains(
             torch.maximum(children.bound, best.best), children.target, children.node, children.phase,
-            self._columns.gather(best.best_slopes),
-            self._columns.gather(best.best_gammas) if gammas else children.gammas,
+            self._columns.gather(best.best_slopes, len(children)),
+            self._columns.gather(best.best_gammas, len(children)),
         )  # fmt: skip
         hopeful = best.best > 0
         left = ~hopeful
