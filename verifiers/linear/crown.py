@@ -1,9 +1,10 @@
 """CROWN: linear bounds of every layer by back-substitution to the input.
 
-An unstable ReLU on [l, u] lies between its chord u (z - l) / (u - l) and the line z (where u >= -l) or 0 (elsewhere).
-Sound for ReLU networks of affine layers and residual sums, for l_inf, l2 and l1 balls; the input box is used. Of
-each bound the better of back-substitution and intervals is kept, so it is never below IBP's. Costs one backward row
-per unstable neuron and side, each through all layers before it: quadratic in depth.
+An unstable ReLU on [l, u] lies between its chord u (z - l) / (u - l) and the line z (where u >= -l) or 0 (elsewhere);
+other functions lie between tangents and chords, products and maxima of two between planes. Sound for every operation of
+the graph that has a relaxation, for l_inf, l2 and l1 balls; the input box is used. Of each bound the better of
+back-substitution and intervals is kept, so it is never below IBP's. `deeppoly` and `cnn_cert` compute the same. Costs
+one backward row per unstable neuron and side, each through all layers before it: quadratic in depth.
 
 Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions, NeurIPS 2018
 (Theorem 3.2, section 3.2).

@@ -1,8 +1,9 @@
 """CROWN-IBP: interval bounds of the hidden layers, one backward pass of CROWN for the margins.
 
-Unstable ReLUs are relaxed to the chord above and the adaptive line below. Sound for ReLU networks of affine layers
-and residual sums, for l_inf, l2 and l1 balls cut with the input box. The published margin is the better of this and
-the interval bound, so it is never below IBP's. Costs an interval pass and C - 1 backward rows per input.
+Unstable ReLUs are relaxed to the chord above and the adaptive line below, other functions as by `crown`. Sound for
+every operation of the graph that has a relaxation, for l_inf, l2 and l1 balls cut with the input box. The published
+margin is the better of this and the interval bound, so it is never below IBP's. Costs an interval pass and C - 1
+backward rows per input.
 
 Zhang et al., Towards Stable and Efficient Training of Verifiably Robust Neural Networks, ICLR 2020.
 """

@@ -3,8 +3,8 @@
 A value is a centre plus a sum of noise symbols in [-1, 1], one per input coordinate and one per relaxed neuron. Affine
 layers and differences of classes are exact. An unstable ReLU on [l, u] becomes the parallelogram of least area around
 it, between s z and s (z - l), s = u / (u - l); a fresh symbol picks the place between the two. Other activations are
-relaxed to CROWN's lines, made parallel (the paper has its own for sigmoid and tanh). Computes forward what Fast-Lin
-computes backward and Wong and Kolter by duality, to the last digits (a test says so). The domain abstracts boxes,
+relaxed to lines of equal slope (the paper has its own for sigmoid and tanh). Computes forward what Fast-Lin computes
+backward and Wong and Kolter by duality, to the last digits (a test says so). The domain abstracts boxes,
 hence l_inf only; the input box is used. Of each bound the better of zonotopes and intervals is kept, so it is never
 below IBP's. Costs one forward pass per input coordinate and unstable neuron, and memory for as many copies of a layer.
 

@@ -1,9 +1,10 @@
 """Fast-Lin: linear bounds of every layer with parallel lines around each ReLU.
 
 An unstable ReLU on [l, u] lies between s z and s (z - l), s = u / (u - l). Both sides of a bound share one row, which
-halves the cost of CROWN. Sound for ReLU networks of affine layers and residual sums, for l_inf, l2 and l1 balls; the
-input box is used (the paper has no box). Of each bound the better of back-substitution and intervals is kept (the
-paper has no intervals), so it is never below IBP's.
+halves the cost of CROWN. The paper is on ReLU networks; other activations get lines of equal slope as well. Sound for
+every operation of the graph that has a relaxation, for l_inf, l2 and l1 balls; the input box is used (the paper has no
+box). Of each bound the better of back-substitution and intervals is kept (the paper has no intervals), so it is never
+below IBP's. On ReLU networks `deepz` computes the same numbers forward and `wk` by duality.
 
 Weng et al., Towards Fast Computation of Certified Robustness for ReLU Networks, ICML 2018.
 """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import sokbench
+from sokbench.core.errors import Unsupported
 from sokbench.core.evaluation import in_ball
 from sokbench.core.method import BoundingVerifier
 from sokbench.core.network import Network
@@ -42,7 +43,7 @@ def bound(slug: str, module: nn.Module, x: Tensor, label: int, ball: sokbench.Ba
     return method.margins(Network("test", module, tuple(x.shape[1:]), classes, ""), x, torch.tensor([label]), ball)[0]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_sampling(seed: int, norm: str, cut: bool) -> None:
     ball = sokbench.Ball(norm, 0.3, 0.0, 1.0) if cut else sokbench.Ball(norm, 0.3)  # type: ignore[arg-type]
@@ -64,6 +65,20 @@ def test_never_above_the_exact_optimum(seed: int, radius: float, scale: float) -
         assert all(float(found[j]) <= exact[j] + 1e-9 for j in exact), slug
 
 
+@pytest.mark.parametrize("slug", METHODS)
+def test_what_cannot_be_done_is_said(slug: str) -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Sigmoid(), nn.Linear(4, 2)).double()
+    x = torch.rand(1, 3, dtype=torch.float64)
+    if slug == "frown":  # no slopes to choose: CROWN's bounds
+        ball = sokbench.Ball("linf", 0.1)
+        assert torch.equal(bound(slug, module, x, 0, ball), bound("crown", module, x, 0, ball))
+    else:
+        with pytest.raises(Unsupported, match="sigmoid"):
+            bound(slug, module, x, 0, sokbench.Ball("linf", 0.1))
+    with pytest.raises(Unsupported, match="l0"):
+        bound(slug, dense([3, 4, 2], 0), x, 0, sokbench.Ball("l0", 1.0, 0.0, 1.0))
+
+
 @pytest.mark.parametrize("name", DECEIVERS)
 def test_deceiving_networks_are_never_verified(name: str) -> None:
     module, point = DECEIVERS[name]
@@ -75,7 +90,7 @@ def test_deceiving_networks_are_never_verified(name: str) -> None:
             assert Fraction(float(found[1])) <= exact[0] - exact[1] < 0, slug
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
@@ -97,7 +112,7 @@ def test_against_rational_arithmetic(data: st.DataObject) -> None:
         assert found == float("-inf") or Fraction(found) <= least, slug
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_the_quadratic_is_minimised(seed: int, norm: str, cut: bool) -> None:
     """Two layers: the bound is the minimum of the quadratic, here found by descent from the best of many points."""
@@ -120,11 +135,11 @@ def test_the_quadratic_is_minimised(seed: int, norm: str, cut: bool) -> None:
         row, offset = (last.weight[0] - last.weight[j]).detach(), float((last.bias[0] - last.bias[j]).detach())
         cloud = points_in(x[0], ball, 1000, seed)
         points = cloud[values(cloud, row).argsort()[:5]]
-        for step in range(400):
+        for step in range(150):
             points = points.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(values(points, row).sum(), points)
             points = project(points.detach() - 0.3 / (1 + step / 20) * gradient)
-        least = float(values(points, row).min()) + offset
+        least = float(values(points, row).detach().min()) + offset
         if found[j] > intervals[j]:
             assert least - 1e-3 * (1 + abs(least)) <= float(found[j]) <= least + 1e-9
 

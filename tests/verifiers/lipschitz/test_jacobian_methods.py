@@ -80,6 +80,25 @@ def test_margins_and_gradients_at_sampled_points(seed: int, ball: sokbench.Ball)
                 assert bool((gradient <= high[0, place] + 1e-13).all()), slug
 
 
+@pytest.mark.parametrize("slug", METHODS)
+@pytest.mark.parametrize("activation", [nn.LeakyReLU(0.2), nn.Sigmoid(), nn.Tanh()], ids=["leaky", "sigmoid", "tanh"])
+def test_other_activations(activation: nn.Module, slug: str) -> None:
+    for seed in range(3):
+        module = dense([3, 6, 5, 6, 3], seed, 2.0)
+        module = nn.Sequential(*(activation if isinstance(layer, nn.ReLU) else layer for layer in module))
+        x = torch.rand(2, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        network, labels = in_float64(module, (3,)), torch.tensor([0, 2])
+        for ball in BALLS[:3]:
+            found = method(slug).margins(network, x, labels, ball)
+            exact = margins_at(module, x[:1], 0)
+            clean = method(slug).margins(network, x, labels, sokbench.Ball("linf", 0.0))
+            assert torch.allclose(clean[:1], exact, atol=1e-10)
+            for sample, label in enumerate(labels.tolist()):
+                reached = margins_at(module, points_in(x[sample], ball, 400, seed), label).amin(dim=0)
+                assert bool((found[sample] <= reached).all())
+                assert bool(found[sample].isfinite().sum() == 2)
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), radius=st.floats(0.0, 1.0))
 def test_never_above_the_exact_optimum(seed: int, radius: float) -> None:
