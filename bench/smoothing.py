@@ -24,7 +24,9 @@ from randomized_smoothing.confidence import lower_bound
 from randomized_smoothing.deciding import Ledger, thresholds_of
 from randomized_smoothing.noise import EXAMPLES, Gaussian, Laplace, Noise, Uniform
 from randomized_smoothing.sampling import Stream, class_counts, rows_per_batch
+from randomized_smoothing.sampling_pass import Image, SamplingPass
 from randomized_smoothing.sequential import AlphaSpending, Betting, SequentialTest, geometric_stages
+from randomized_smoothing.stopping import stopping
 from sokbench.core.certifier import Certifier
 from sokbench.core.errors import Unsupported
 from sokbench.core.network import Network, network_from_module
@@ -103,8 +105,32 @@ def samples_to_decide() -> list[Figure]:
             (f"samples to decide six radii / fixed n, {name}", ledger.samples().mean() / N, "", "target <= 0.333"),
             (f"verdicts that differ from another run of fixed n, {name}", _differ(ledger.certified, fixed), "", ""),
         ]
+    figures += _stopped(p, fixed)
     again = lower_bound(np.random.default_rng(3).binomial(N, p), N, ALPHA)[:, None] >= thresholds
     figures.append(("verdicts that differ between two runs of fixed n", _differ(again, fixed), "", "for comparison"))
+    return figures
+
+
+def _stopped(p: NDArray[np.float64], fixed: NDArray[np.bool_]) -> list[Figure]:
+    """The same for the passes of the runner, which look at the latest stage only, and for two certifiers at once."""
+    figures: list[Figure] = []
+    for slugs in (("neyman_pearson",), ("neyman_pearson", "pixel_dp")):
+        rule = stopping([(sokbench.certifier(slug), RADII) for slug in slugs], Gaussian(0.5), N, ALPHA)
+        stages = np.array(rule.test.stages)
+        rng = np.random.default_rng(5)
+        hits = rng.binomial(np.diff([0, *stages])[:, None], p).cumsum(axis=0)
+        decided = np.array([[rule.decided(int(k), i) for k in row] for i, row in enumerate(hits[:, :500])])
+        last = np.where(decided.any(axis=0), decided.argmax(axis=0), len(stages) - 1)
+        name = f"samples of passes that may stop / fixed n, six radii of {' and '.join(slugs)}"
+        figures.append((name, stages[last].mean() / N, "", "target <= 0.333"))
+        if len(slugs) == 1:
+            levels = [rule.test.level(i, ALPHA) for i in last]
+            bounds = [
+                float(lower_bound(int(hits[i, k]), int(stages[i]), level))
+                for k, (i, level) in enumerate(zip(last, levels, strict=True))
+            ]
+            differ = _differ(np.array(bounds)[:, None] >= rule.thresholds, fixed[:500])
+            figures.append(("verdicts of such passes that differ from another run of fixed n", differ, "", ""))
     return figures
 
 
@@ -114,7 +140,12 @@ def overhead() -> list[Figure]:
     x, noise = torch.rand(network.input_shape), Gaussian(0.25)
     rows = rows_per_batch(network, x)
     seconds = _best(lambda: class_counts(network, x, noise, 4 * rows, Stream(0, 0, "estimation")), 5) / (4 * rows) * N
-    figures: list[Figure] = []
+    plain, summing = (
+        lambda statistics=statistics: SamplingPass(Image(network, x, noise, 0, 0), 1, 8 * rows, None, statistics).run()
+        for statistics in (False, True)
+    )
+    cost = _ratio(summing, plain, 9, time.process_time)
+    figures: list[Figure] = [("a pass with statistics / without, processor time", cost, "", "")]
     for number, example in enumerate(EXAMPLES):
         certifiers = [entry for entry in map(sokbench.certifier, catalog("certifier")) if _takes(entry, example)]
         inputs = iter(range(90_000 + 100 * number, N))  # other counts every time, as other inputs have
