@@ -103,14 +103,10 @@ def _gemm(
 
 
 def _windows(
-    b: Builder, x: Value, kernel: Sequence[int], auto_pad: bytes, pads: Sequence[int] | None,
-    strides: Sequence[int] | None, dilations: Sequence[int] | None, ceil: bool = False,
+    b: Builder, x: Value, kernel: Sequence[int], auto_pad: bytes, pads: Any, strides: Any, dilations: Any,
+    ceil: bool = False,
 ) -> windows.Windows:  # fmt: skip
-    ones = (1,) * len(kernel)
-    ends = tuple(pads or 2 * (0,) * len(kernel))
-    place = windows.Windows(
-        tuple(kernel), tuple(strides or ones), ends[: len(kernel)], ends[len(kernel) :], tuple(dilations or ones), ceil
-    )
+    place = windows.windows_of(len(kernel), kernel, strides or 1, pads or 0, dilations or 1, ceil)
     if auto_pad in (b"SAME_UPPER", b"SAME_LOWER"):
         return windows.same_padding(place, b.shape(x)[-len(kernel) :], more_before=auto_pad == b"SAME_LOWER")
     return place

@@ -36,15 +36,8 @@ class Windows:
 
     def lifted(self) -> Windows:
         """For images of height 1 instead of lines."""
-        once, none = (1,), (0,)
-        return replace(
-            self,
-            kernel=once + self.kernel,
-            stride=once + self.stride,
-            before=none + self.before,
-            after=none + self.after,
-            dilation=once + self.dilation,
-        )
+        before, after = (0, *self.before), (0, *self.after)
+        return Windows((1, *self.kernel), (1, *self.stride), before, after, (1, *self.dilation), self.ceil)
 
     def places(self, axis: int, size: int) -> Tensor:
         """The entries (windows, kernel) under each window of a dimension; outside 0..size-1 in the padding."""
@@ -60,14 +53,16 @@ class Windows:
 def windows_of(
     dimensions: int, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil: bool = False
 ) -> Windows:
-    """From one number for all dimensions or one for each; the stride is the kernel where it is not given."""
+    """From one number for all dimensions or one for each; the stride is the kernel where it is not given; padding may
+    have one number for each dimension's beginning and then one for each end."""
 
     def spread(given: Any) -> tuple[int, ...]:
         values = [given] if isinstance(given, int) else list(given)
         return tuple(values * dimensions if len(values) == 1 else values)
 
-    margin = spread(padding)
-    return Windows(spread(kernel), spread(stride or kernel), margin, margin, spread(dilation), ceil)
+    ends = spread(padding)
+    before, after = ends[:dimensions], ends[-dimensions:]
+    return Windows(spread(kernel), spread(stride or kernel), before, after, spread(dilation), ceil)
 
 
 def same_padding(windows: Windows, sizes: Sequence[int], more_before: bool = False) -> Windows:
