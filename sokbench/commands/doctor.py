@@ -88,8 +88,15 @@ def _executors() -> list[Finding]:
     return [_package("joblib", "joblib"), _package("dask", "dask", "dask"), _package("ray", "ray", "ray")]
 
 
+def _tools() -> list[Finding]:
+    lirpa = _package("auto_LiRPA", "auto_LiRPA")
+    advice = "" if lirpa.usable else "from its authors' repository; what is on PyPI is for older torch"
+    return [_package("onnxruntime", "onnxruntime"), msgspec.structs.replace(lirpa, advice=advice)]
+
+
 GROUPS: dict[str, Callable[[], list[Finding]]] = {
     "solvers": _solvers,
+    "tools of others": _tools,
     "executors": _executors,
     "devices": _torch_devices,
     "data sets": _datasets,
