@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("suite", required=False)
 @click.option(
-    "--instances", multiple=True, metavar="CSV", help="Instead of SUITE: VNN-COMP instances (network,property,seconds)."
+    "--instances",
+    multiple=True,
+    metavar="PATH",
+    help="Instead of SUITE: an instances.csv of VNN-COMP (network,property,seconds), or a folder of categories.",
 )
 @click.option("--method", multiple=True, help="With --instances: a verifier or attack; may be repeated.")
 @click.option("--limit", type=float, help="With --instances: seconds at most, where an instance allows more.")
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
     "sokbench run quick --only crown --only 'mnist5k/cnn_a/*'",
     "sokbench run quick --retry timeout,crashed",
     "sokbench run my_suite.toml -j 2",
-    "sokbench run --instances acasxu/instances.csv --method beta_crown --method milp --limit 60",
+    "sokbench run --instances acasxu/instances.csv --method reluval --method milp --limit 60",
+    "sokbench run --instances vnncomp2021/dev --name vnncomp2021 --method beta_crown --limit 60",
 )
 def command(
     suite: str | None, only: tuple[str, ...], retry: str, jobs: int, backend: str, dry_run: bool, results: Path,
@@ -72,7 +76,7 @@ def _of_instances(
 
     if not method:
         raise InvalidInput("--instances needs a --method")
-    folders = {Path(path).resolve().parent for path in instances}
+    folders = {path.parent if path.is_file() else path for path in (Path(given).resolve() for given in instances)}
     named = name or (folders.pop().name if len(folders) == 1 else "instances")
     block = PropertyBlock(instances=instances, methods=method, expected=expected, limits=Limits(wall=limit))
     return in_memory(SuiteFile(name=named, title="", property=(block,)), Path.cwd())

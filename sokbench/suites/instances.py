@@ -40,17 +40,21 @@ class Instance:
 def read_instances(files: Sequence[str], expected: str | None, base: Path) -> list[Instance]:
     """All instances of some files; relative names start at `base`, or else at the working directory.
 
+    files: instances.csv files, or folders of categories with one each; an expected.csv in such a folder is used where
+        `expected` is None
     Raises `InvalidInput`, naming file and line, for a line that is none and for files that are missing; and for two
     files of one category.
     """
     found: list[Instance] = []
     categories: dict[str, Path] = {}
     answers = {} if expected is None else _read_expected(_existing(expected, base))
-    for name in files:
-        path = _existing(name, base)
+    for path in [path for name in files for path in _listed(name, base)]:
+        beside = path.parent.parent / "expected.csv"
+        if expected is None and beside.is_file():
+            answers |= _read_expected(beside)
         category = path.parent.name
         if categories.setdefault(category, path) != path:
-            raise InvalidInput(f"{name}: the category {category!r} is also that of {categories[category]}")
+            raise InvalidInput(f"{path}: the category {category!r} is also that of {categories[category]}")
         found += _of_category(path, category, answers, base)
     return found
 
@@ -102,6 +106,17 @@ def property_batch(
         seed=seed,
     )
     return Batch(series, (instance.index,), (0,))
+
+
+def _listed(name: str, base: Path) -> list[Path]:
+    """The file of that name, or in the folder of that name the files of its categories."""
+    folder = next((each for each in (base / name, Path(name)) if each.is_dir()), None)
+    if folder is None:
+        return [_existing(name, base)]
+    found = sorted(path.resolve() for path in folder.glob("*/instances.csv"))
+    if not found:
+        raise InvalidInput(f"{name} has no folders with a file instances.csv")
+    return found
 
 
 def _existing(name: str, base: Path) -> Path:

@@ -88,9 +88,10 @@ class CertifyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class PropertyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A [[property]] block: methods on the instances of VNN-COMP categories.
 
-    instances: files with lines "network.onnx,property.vnnlib,seconds", paths relative to the file; .gz is welcome
-    expected: a CSV file with known answers, columns net_path, spec_path, verdict, basis and perhaps fastest_s; none by
-        default
+    instances: files with lines "network.onnx,property.vnnlib,seconds", paths relative to the file (.gz is welcome), or
+        folders of categories with a file instances.csv each
+    expected: a CSV file with known answers, columns net_path, spec_path, verdict, basis and perhaps fastest_s; by
+        default the expected.csv beside the categories, if there is one
     limits.wall: seconds at most; an instance that asks for less gets less. Without it, what each instance asks for
     """
 

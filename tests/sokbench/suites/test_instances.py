@@ -29,8 +29,7 @@ def base(tmp_path: Path) -> Path:
     (tmp_path / "nets/a.onnx").write_text("a")
     (tmp_path / "nets/b.onnx.gz").write_bytes(gzip.compress(b"b"))
     (tmp_path / "known.csv").write_text(
-        "net_path,spec_path,verdict,basis,fastest_s\n"
-        "x/nets/a.onnx,y/p2.vnnlib,violated,counterexample_rechecked,1.25\n"
+        "net_path,spec_path,verdict,basis,fastest_s\nx/nets/a.onnx,y/p2.vnnlib,violated,counterexample_rechecked,1.25\n"
     )
     return tmp_path
 
@@ -97,6 +96,16 @@ def test_broken_lines_are_named(base: Path, line: str, message: str):
     (base / "acas/instances.csv").write_text(line)
     with pytest.raises(InvalidInput, match=message):
         jobs(base, block())
+
+
+def test_a_folder_of_categories_with_what_is_known_beside_them(base: Path):
+    assert {one.expected for one in read_instances((".",), None, base)} == {""}
+    (base / "known.csv").rename(base / "expected.csv")
+    found = read_instances((".",), None, base)
+    assert [one.category for one in found] == ["acas", "acas", "acas", "mnist"]
+    assert [one.expected.partition(" ")[0] for one in found] == ["", "", "violated", ""]
+    with pytest.raises(InvalidInput, match="nets has no folders with a file instances"):
+        read_instances(("nets",), None, base)
 
 
 def test_files_that_are_missing_or_twice_there(base: Path):
