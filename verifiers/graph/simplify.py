@@ -7,6 +7,7 @@ each entry of its weights from the exact product (`LinearOp.rounded`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import TypeGuard
@@ -91,10 +92,11 @@ def _merged(before: Node, node: Node) -> Op | None:
     first, second = before.op, node.op
     if isinstance(second, BatchNorm) and _foldable(first, node):
         return _fold(first, _batch_norm_map(second))
-    if isinstance(second, Scale) and isinstance(first, Linear) and first.bias is None:
-        # x W + b, as exporters write a linear layer: the bias moves into it, exactly
+    if isinstance(second, Scale) and isinstance(first, (Linear, Conv2d)) and first.bias is None:
+        # a bias in a node of its own, as exporters write it, moves into the layer exactly
         shift, plain = second.shift, bool((second.scale == 1).all()) and second.roundings == 0
-        per_unit = shift.shape[-1:] == (shift.numel(),) == node.shape[-1:]
+        units = node.shape[-1:] if isinstance(first, Linear) else (node.shape[0], 1, 1)
+        per_unit = shift.numel() == math.prod(units) and shift.shape[-len(units) :] == units
         return replace(first, bias=shift.reshape(-1)) if plain and per_unit else None
     if isinstance(second, Scale) and isinstance(first, Scale):
         return _product(first, second)

@@ -44,6 +44,9 @@ def scale(factor: float, shift: float, roundings: int = 0) -> Scale:
     return Scale(*parts, roundings=roundings)
 
 
+CONV = Conv2d(numbers(4, 2, 2, 1))
+
+
 @pytest.mark.parametrize(
     ("ops", "left"),
     [
@@ -58,6 +61,9 @@ def scale(factor: float, shift: float, roundings: int = 0) -> Scale:
         ((Reshape((2, 3, 1)), Pad((0, 1, 2), (0, 0, 2)), Conv2d(numbers(1, 2, 2, 2))), ["reshape", "pad", "conv2d"]),
         ((Linear(numbers(4, 3)), Scale(torch.ones(1).double(), numbers(4))), ["linear"]),
         ((Linear(numbers(4, 3)), Scale(torch.ones(1).double(), numbers(2, 1))), ["linear", "scale"]),
+        ((Reshape((2, 3, 1)), CONV, Scale(torch.ones(()).double(), numbers(4, 1, 1))), ["reshape", "conv2d"]),
+        ((Reshape((2, 3, 1)), CONV, Scale(torch.ones(()).double(), numbers(2, 1))), ["reshape", "conv2d", "scale"]),
+        ((Reshape((2, 3, 1)), CONV, Scale(torch.ones(()).double(), numbers())), ["reshape", "conv2d", "scale"]),
         ((Linear(numbers(4, 3)), Scale(torch.ones(1).double(), numbers(4), 1)), ["linear", "scale"]),
     ],
 )
