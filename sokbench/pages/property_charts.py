@@ -32,7 +32,7 @@ def against(board: PropertyBoard, a: Contender, b: Contender, root: str) -> Mark
     times = [max(q.answers[c].seconds, _LEAST) for q in shown for c in (a, b) if scores.solved(q.answers[c])]
     low, high = decades(min(times), max(*times, *(q.limit for q in shown)))
     drawn = chart((low, high), (low, high), f"Seconds of {b.label} against {a.label}", width=340, height=330, log="xy")
-    drawn.axes(time_ticks(low, high), time_ticks(low, high), f"{a.label}", f"{b.label}")
+    drawn.axes(time_ticks(low, high), time_ticks(low, high), a.label, "")
     drawn.line([(low, low), (high, high)], "ceiling")
     for question in shown:
         marker, css, word = _MARKS[_verdict(question, a, b)]
