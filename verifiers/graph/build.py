@@ -54,11 +54,15 @@ class Builder:
     (if it is not 1), or combine variables in a way that is not known.
     """
 
-    def __init__(self, input_shape: Shape, dtype: torch.dtype = torch.float32, batch: int = 1) -> None:
+    def __init__(
+        self, input_shape: Shape, dtype: torch.dtype = torch.float32, batch: int = 1, device: torch.device | None = None
+    ) -> None:
         self.batch = batch
+        # of the input, and of weights that are not the network's own
+        self.options: dict[str, Any] = {"dtype": dtype, "device": device}
         self.where = "input"
         self._nodes: list[Node] = [Node(Input(), (), tuple(input_shape), "input")]
-        self._zeros: list[Tensor] = [torch.zeros(1, *input_shape, dtype=dtype)]
+        self._zeros: list[Tensor] = [torch.zeros(1, *input_shape, dtype=dtype, device=device)]
 
     def add(self, op: Op, *inputs: Operand) -> Value:
         """Append a node on `inputs`, which must all be values."""
@@ -74,11 +78,6 @@ class Builder:
         self._zeros.append(result)
         self._nodes.append(Node(op, tuple(value.index for value in inputs), tuple(result.shape[1:]), self.where))
         return Value(len(self._nodes) - 1, inputs[0].batched)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the input, and of weights that are not the network's own."""
-        return self._zeros[0].dtype
 
     def shape(self, x: Value) -> Shape:
         """Without the batch."""
@@ -156,7 +155,7 @@ class Builder:
 
     def scale(self, x: Value, scale: Operand, shift: Operand = 0.0, roundings: int = 0) -> Value:
         """scale * x + shift with constants, which may carry a batch dimension if all its entries are equal."""
-        parts = [self.constant(operand).double() for operand in (scale, shift)]
+        parts = [self.constant(operand).double().to(self._zeros[0].device) for operand in (scale, shift)]
         count = len(self.sizes(x))
         if any(part.dim() > count or (part.dim() == count and part.shape[0] not in (1, self.batch)) for part in parts):
             x = self.unbatched(x)

@@ -187,7 +187,7 @@ def _relative_sums(b: Builder, x: Value, axis: int) -> Value:
     back, size = place - len(b.shape(x)), b.shape(x)[place]
     if size > _LONGEST_SOFTMAX:
         raise Unsupported(f"softmax at {b.where!r} of {size} values; at most {_LONGEST_SOFTMAX} are supported")
-    unit = torch.eye(size, dtype=b.dtype)
+    unit = torch.eye(size, **b.options)
     pairs = Linear((unit[None] - unit[:, None]).flatten(0, 1))
     differences = b.add(pairs, b.move(x, lambda t: t.movedim(back, -1)))
     exponentials = b.add(Exp(), b.move(differences, lambda t: t.reshape(*t.shape[:-1], size, size)))
@@ -202,7 +202,7 @@ def normalize(b: Builder, x: Value, eps: float) -> Value:
     size = b.shape(x)[-1]
     if size > _LONGEST_NORM:
         raise Unsupported(f"normalization at {b.where!r} over {size} values; at most {_LONGEST_NORM} are supported")
-    centred = b.add(Linear(size * torch.eye(size, dtype=b.dtype) - 1.0), x)
+    centred = b.add(Linear(size * torch.eye(size, **b.options) - 1.0), x)
     squares = b.total(b.add(Square(), centred), [-1], keepdim=True)
     deviation = b.add(Sqrt(), b.scale(squares, 1.0 / size, size * size * eps, roundings=2))
     return b.product(centred, b.add(Reciprocal(), deviation))

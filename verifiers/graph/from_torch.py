@@ -42,10 +42,10 @@ def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
     example = torch.zeros(_BATCH, *input_shape, dtype=first.dtype, device=first.device)
     program = _exported(module, example)
     try:
-        return _convert(program, module, tuple(input_shape), first.dtype)
+        return _convert(program, module, tuple(input_shape), first)
     except _UnknownOperation as unknown:
         try:
-            return _convert(program.run_decompositions(_decompositions()), module, tuple(input_shape), first.dtype)
+            return _convert(program.run_decompositions(_decompositions()), module, tuple(input_shape), first)
         except Unsupported:
             raise Unsupported(str(unknown)) from None
 
@@ -87,8 +87,8 @@ def _name(node: Any) -> str:
     return str(getattr(node.target, "overloadpacket", node.target)).rpartition(".")[2]
 
 
-def _convert(program: Any, module: Module, input_shape: tuple[int, ...], dtype: torch.dtype) -> Graph:
-    builder = Builder(input_shape, dtype, _BATCH)
+def _convert(program: Any, module: Module, input_shape: tuple[int, ...], like: Tensor) -> Graph:
+    builder = Builder(input_shape, like.dtype, _BATCH, like.device)
     known = _held_tensors(program, module)
     values: dict[Any, Any] = {}
     for node in program.graph.nodes:

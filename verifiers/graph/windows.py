@@ -163,7 +163,7 @@ def adaptive_avg_pool(b: Builder, x: Value, counts: Sequence[int]) -> Value:
         size = b.shape(x)[axis]
         bounds = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
         entries = torch.arange(size)
-        marks = torch.stack([((entries >= low) & (entries < high)).to(b.dtype) for low, high in bounds])
+        marks = torch.stack([((entries >= low) & (entries < high)).to(**b.options) for low, high in bounds])
         sums = b.add(Linear(marks), b.move(x, partial(torch.movedim, source=axis, destination=-1)))
         x = b.move(
             b.scale(sums, 1.0 / marks.sum(dim=1).double(), roundings=1),
