@@ -24,6 +24,9 @@ from .moved import ARRANGEMENTS, Moved, rearranged, row_wise
 _BATCH = 7  # of the example: shapes that mention it show which dimension the batch is
 
 
+_TORCH_ERRORS = (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException)
+
+
 class _UnknownOperation(Unsupported):
     """An operation without a handler, which torch may be able to write in terms of others."""
 
@@ -46,7 +49,7 @@ def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
     except _UnknownOperation as unknown:
         try:
             return _convert(program.run_decompositions(_decompositions()), module, tuple(input_shape), first)
-        except Unsupported:
+        except (Unsupported, *_TORCH_ERRORS):
             raise Unsupported(str(unknown)) from None
 
 
@@ -59,7 +62,7 @@ def _exported(module: Module, example: Tensor) -> Any:
         if any(_in_place(node) for node in program.graph.nodes):
             # a tensor that is changed in place may be read again under another name; this removes all such changes
             program = program.run_decompositions({})
-    except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:
+    except _TORCH_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
         raise Unsupported(f"torch.export cannot trace {type(module).__name__}: {reason}") from None
     finally:

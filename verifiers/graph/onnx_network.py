@@ -92,9 +92,12 @@ def _parse(data: bytes, path: Path) -> Any:
 
 
 def _constants(graph: Any, path: Path) -> dict[str, torch.Tensor]:
+    import onnx.external_data_helper
     import onnx.numpy_helper
 
     constants: dict[str, torch.Tensor] = {}
+    if graph.sparse_initializer or any(onnx.external_data_helper.uses_external_data(i) for i in graph.initializer):
+        raise InvalidInput(f"{path.name} has sparse weights or weights in other files; save it as one plain file")
     for initializer in graph.initializer:
         values = onnx.numpy_helper.to_array(initializer)
         if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():

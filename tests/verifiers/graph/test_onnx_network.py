@@ -133,6 +133,13 @@ def test_garbage_and_missing_files(tmp_path: Path) -> None:
         load_onnx(broken)
 
 
+def test_weights_in_other_files_are_refused(tmp_path: Path) -> None:
+    model = onnx.load_from_string(small(tmp_path / "net.onnx").read_bytes())
+    onnx.save_model(model, tmp_path / "split.onnx", save_as_external_data=True, size_threshold=0)
+    with pytest.raises(InvalidInput, match="split"):
+        load_onnx(tmp_path / "split.onnx")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_must_be_finite(tmp_path: Path, value: float) -> None:
     weight = numbers(3, 4)
