@@ -17,16 +17,22 @@ from .verify import show
 @data_options
 @click.option("--certifier", default="neyman_pearson", show_default=True, help="See sokbench list --kind certifier.")
 @click.option("--noise", default="gaussian", show_default=True, help="Kind of noise.")
-@click.option("--sigma", default=0.5, show_default=True, help="Standard deviation, in units of the input.")
+@click.option("--sigma", default=0.5, show_default=True, help="Standard deviation of Gaussian noise, in input units.")
+@click.option(
+    "--noise-set", multiple=True, metavar="NAME=VALUE", help="Of other noises, instead of --sigma: scale=0.2."
+)
 @click.option("--n0", default=100, show_default=True, help="Samples that select the class.")
 @click.option("--n", default=10_000, show_default=True, help="Samples that bound its probability.")
 @click.option("--alpha", default=0.001, show_default=True, help="The certificate may be wrong with this probability.")
+@click.option("--statistics", is_flag=True, help="Sum up what first_order and lipschitz_soft work from, too.")
 @click.option("--limit", default=60.0, show_default=True, help="Seconds.")
 @parameters_option
 @json_option
 @examples(
     "sokbench certify mnist5k/cnn_a/gaussian050 --data mnist5k --index 0 --sigma 0.5",
     "sokbench certify mnist5k/cnn_a/gaussian025 --data mnist5k --index 3 --sigma 0.25 --n 100000 --json",
+    "sokbench certify mnist5k/cnn_a/gaussian025 --data mnist5k --index 3 --noise laplace --noise-set scale=0.18 \\",
+    "    --certifier neyman_pearson_laplace",
 )
 def command(model: str, certifier: str, as_json: bool, **options: Any) -> int:
     """Certify one input of MODEL smoothed by noise, with confidence 1 - alpha."""
@@ -35,10 +41,11 @@ def command(model: str, certifier: str, as_json: bool, **options: Any) -> int:
 
     block = CertifyBlock(
         certifiers=({"method": certifier, **parse_parameters(options["parameters"])},),
-        noise={"kind": options["noise"], "sigma": options["sigma"]},
+        noise={"kind": options["noise"], **(parse_parameters(options["noise_set"]) or {"sigma": options["sigma"]})},
         n0=options["n0"],
         n=options["n"],
         alpha=options["alpha"],
+        statistics=options["statistics"],
     )
     file = SuiteFile(
         name="certify",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import hashlib
 import math
 import re
@@ -74,6 +75,15 @@ def seconds_text(seconds: float | None) -> str:
     if seconds < 99.5:
         return f"{seconds:#.3g} s"
     return f"{seconds / 60:#.3g} min" if seconds < 5400 else f"{seconds / 3600:#.3g} h"
+
+
+def rounded_down(value: float, digits: int = 6) -> str:
+    """A proved lower bound to so many significant digits, never above the bound itself."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    exact = decimal.Decimal(value)
+    last = decimal.Decimal(1).scaleb(exact.adjusted() - digits + 1)
+    return f"{exact.quantize(last, rounding=decimal.ROUND_FLOOR).normalize():f}"
 
 
 def percent_text(share: float | None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ..measured.cells import Cell
-from ..measured.names import slug
+from ..measured.names import rounded_down, slug
 from ..measured.status import CODES
 from ..rows import Row
 from .images import Pictures, png
@@ -79,8 +79,8 @@ def _columns(cell: Cell, position: Mapping[int, int]) -> dict[str, Any]:
         place = position[row.index]
         codes[place] = CODES[status]
         seconds[place] = _short(row.seconds)
-        margins[place] = _short(row.margin)
-        radii[place] = _short(row.certified_radius)
+        margins[place] = _below(row.margin)
+        radii[place] = _below(row.certified_radius)
     columns = {"status": "".join(codes), "seconds": seconds}
     if any(margin is not None for margin in margins):
         columns["margin"] = margins
@@ -91,6 +91,11 @@ def _columns(cell: Cell, position: Mapping[int, int]) -> dict[str, Any]:
 
 def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
+
+
+def _below(bound: float | None) -> float | None:
+    """A proved bound with as many digits as the pages show, never above itself."""
+    return None if bound is None else float(rounded_down(bound, 4))
 
 
 def _details(row: Row, today: Mapping[str, str], pictures: Pictures) -> dict[str, Any]:

@@ -11,11 +11,30 @@ from sokbench.measured.names import (
     model_parts,
     percent_text,
     radius_text,
+    rounded_down,
     seconds_text,
     setting_slug,
     setting_text,
     slug,
 )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.8417461, "0.841746"),
+        (0.9999996, "0.999999"),
+        (2 / 3, "0.666666"),
+        (-0.12345678, "-0.123457"),
+        (1234567.9, "1234560"),
+        (1e-9, "0.000000001"),
+        (0.5, "0.5"),
+        (0.0, "0"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_lower_bounds_are_never_printed_larger(value: float, text: str) -> None:
+    assert rounded_down(value) == text
 
 
 @given(st.text(max_size=120), st.text(max_size=120))
