@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from ..core.errors import InvalidInput
+from ..measured.names import rounded_down
 from ..rows import Row
 from .options import examples, json_option, parameters_option, parse_parameters, print_json
 from .verify_property import verify_property
@@ -91,10 +92,10 @@ def show(row: Row) -> None:
     facts = {
         "ended": row.termination if row.termination != "ok" else None,
         "reason": row.stats.get("reason"),
-        "margin": row.margin,
-        "certified": row.certified_radius,
+        "margin": _below(row.margin),
+        "certified": _below(row.certified_radius),
         "prediction": "abstains" if row.prediction == -1 else row.prediction,
-        "p": row.p,
+        "p": _below(row.p),
         "witness": "found, and judged again in float64; --json has it" if row.witness else None,
         "seconds": round(row.seconds, 4),
         "preparation": f"{row.prepare_seconds:.2f} s",
@@ -104,3 +105,7 @@ def show(row: Row) -> None:
             click.echo(f"  {name:<12} {value:.6g}" if isinstance(value, float) else f"  {name:<12} {value}")
     if row.log:
         click.echo("  log\n" + "\n".join(f"    {line}" for line in row.log.splitlines()))
+
+
+def _below(bound: float | None) -> str | None:
+    return None if bound is None else rounded_down(bound)
