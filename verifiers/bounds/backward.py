@@ -83,6 +83,7 @@ class _Walk:
         self.constants = self.start.constants
         alone = isinstance(self.owner, slice) and self.owner.stop - self.owner.start == 1
         self.sample = self.owner.start if alone and isinstance(self.owner, slice) else None
+        self.four_signs = self.sign[..., None]
 
     def begin(self) -> None:
         index, frame = self.start.index, self._frame(self.start.index)
@@ -159,18 +160,22 @@ class _Walk:
         """A function of one variable, for one input: its lines are vectors."""
         flat, band = rows.flatten(3), self.bounds.band(index, self.relaxation)
         magnitude = flat.abs()
-        sums = magnitude @ lines.spread_and_one
-        self.constants = torch.addcmul(self.constants + flat @ lines.offset, self.sign, sums[..., 0])
-        (norm,) = self._relaxed(index, node, sums[..., 1], band, flat.shape[3])
+        (norm,) = self._relaxed(index, node, self._add_constants(flat, magnitude, lines), band, flat.shape[3])
         if lines.slope is None:
             return
         passed = flat * lines.slope
         if lines.slope_spread is not None:
-            passed = torch.addcmul(passed, magnitude, self.sign[..., None] * lines.slope_spread)
+            passed = torch.addcmul(passed, magnitude, self.four_signs * lines.slope_spread)
         if lines.kept is None:
             self.arrive(node.inputs[0], passed.reshape(*passed.shape[:3], *rows.shape[3:]), norm)
         else:
             self._add(node.inputs[0], passed, norm)
+
+    def _add_constants(self, flat: Tensor, magnitude: Tensor, lines: Lines) -> Tensor:
+        """Adds a p -+ |a| q to the constants; returns ||a||_1."""
+        spread, norm = (magnitude @ lines.spread_and_one).unbind(-1)
+        self.constants = torch.addcmul(self.constants + flat @ lines.offset, self.sign, spread)
+        return norm
 
     def _by_band(self, index: int, node: Node, rows: Tensor, band: Band) -> None:
         """Any nonlinear operation, and groups of several inputs."""
@@ -217,22 +222,28 @@ class _Walk:
         self.debts.append((norm.total, price))
 
     def finish(self) -> Tensor:
-        bounds, constants = self.bounds, self.constants
-        values = constants.expand(self.sign.shape[0], *constants.shape[1:])
+        bounds, rounding = self.bounds, self.bounds.rounding
         if 0 in self.pending:
             rows = self.pending[0]
-            magnitude, terms = rows.abs(), rows.shape[3:].numel() + constant_terms(bounds.graph)
-            if bounds.inputs.is_box:
-                centre, radius = self._at(0, "box", bounds.box).unbind(1)
-                values = torch.addcmul(values + pair(rows, centre), self.sign, pair(magnitude, radius))
+            magnitude, norm = rows.abs(), None
+            if not bounds.inputs.is_box:
+                self.constants = self.constants + bounds.inputs.concretize(rows, self.sign, self.owner)
+            elif self.sample is not None:
+                lines = bounds.lines(0, self.relaxation, self.sample)
+                norm = self._add_constants(rows.flatten(3), magnitude.flatten(3), lines)
             else:
-                values = values + bounds.inputs.concretize(rows, self.sign, self.owner)
-            price = partial(bounds.rounding.concretized, terms, 1.0, bounds.inputs.size())
-            self._pay(_Norm(bounds.rounding.total(magnitude)), self._price(0, "input", terms, price))
-        slack = self.start.slack
-        for norm, each in self.debts:
-            slack = slack + norm * each
-        return bounds.rounding.outward(values, slack, self.sign)
+                centre, radius = self._at(0, "box", bounds.box).unbind(1)
+                self.constants = torch.addcmul(self.constants + pair(rows, centre), self.sign, pair(magnitude, radius))
+            terms = rows.shape[3:].numel() + constant_terms(bounds.graph)
+            price = self._price(0, "input", terms, lambda: rounding.concretized(terms, 1.0, bounds.inputs.size()))
+            self._pay(_Norm(rounding.total(magnitude) if norm is None else norm), price)
+        values, slack = self.constants.expand(self.sign.shape[0], *self.constants.shape[1:]), self.start.slack
+        for total, price in self.debts:
+            if isinstance(price, float) and isinstance(slack, Tensor):
+                slack = torch.add(slack, total, alpha=price)
+            else:
+                slack = slack + total * price
+        return rounding.outward(values, slack, self.sign)
 
     def _at(self, index: int, name: str, tensors: Tensor) -> Tensor:
         """Tensors (B, N, *shape) of node `index` where the rows are, (G, N, ...)."""

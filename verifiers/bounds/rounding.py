@@ -155,7 +155,8 @@ class Outward(Rounding):
 
     def outward(self, values: Tensor, slack: Size, sign: Tensor | float) -> Tensor:
         moved = values + sign * (slack + _TINY)
-        return torch.nextafter(moved, torch.as_tensor(sign * math.inf, dtype=moved.dtype, device=moved.device))
+        end = sign * math.inf
+        return torch.nextafter(moved, end if isinstance(end, Tensor) else moved.new_tensor(end))
 
 
 def constant_terms(graph: Graph) -> int:

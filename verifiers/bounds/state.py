@@ -170,19 +170,17 @@ class Bounds:
         return found
 
     def lines(self, index: int, relaxation: Relaxation, sample: int) -> Lines:
-        """The band of node `index`, a function of one variable, for one input of the batch."""
+        """The band of node `index`, a function of one variable, for one input of the batch; the box of node 0, as an
+        offset and its spread."""
         key = (index, relaxation.name, sample)
         if key not in self._lines:
-            band, kept = self.band(index, relaxation), self.kept(index, relaxation, sample)
-
-            def pick(values: Tensor) -> Tensor:
-                flat = values[sample].flatten()
-                return flat if kept is None else flat[kept]
-
-            (slopes,), half = band.slopes, pick(band.offset_spread)
-            centre, spread = (None if x is None else pick(x) for x in (slopes.centre, slopes.spread))
+            kept = self.kept(index, relaxation, sample)
+            vectors = (self.band(index, relaxation).tensors if index else self.box)[sample].flatten(1)
+            vectors = vectors if kept is None else vectors.index_select(1, kept)
+            offset, half, *slopes = vectors.unbind(0)
             both = torch.stack([half, torch.ones_like(half)], dim=1)
-            self._lines[key] = Lines(kept, pick(band.offset), both, centre, spread)
+            centre, spread = [*slopes, None, None][:2]
+            self._lines[key] = Lines(kept, offset, both, centre, spread)
         return self._lines[key]
 
     def kept(self, index: int, relaxation: Relaxation, sample: int | None) -> Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -75,12 +76,16 @@ class Target:
             few = len(order) <= _TOGETHER[0]  # then one chunk is better than one for each size of group
             yield from _grouped(samples[order], entries[order], keys, at_once, (1,) if few else _TOGETHER)
             return
-        counts = wanted.sum(dim=1)
-        for sample in (counts >= (_ALONE if len(wanted) > 1 else 1)).nonzero().squeeze(1).tolist():
-            for part in torch.split(entries[samples == sample], at_once):
-                yield Chunk(slice(sample, sample + 1), torch.full_like(part, sample)[None], part[None])
-        if len(wanted) > 1:
-            rest = (counts < _ALONE)[samples]
+        counts = wanted.sum(dim=1).tolist()
+        first = 0
+        for sample, count in enumerate(counts):
+            if count >= _ALONE or (count and len(counts) == 1):
+                for start in range(first, first + count, at_once):
+                    part = slice(start, min(start + at_once, first + count))
+                    yield Chunk(slice(sample, sample + 1), samples[None, part], entries[None, part])
+            first += count
+        if len(counts) > 1:
+            rest = wanted.new_tensor([count < _ALONE for count in counts])[samples]
             yield from _grouped(samples[rest], entries[rest], samples[rest], at_once, _TOGETHER[2:])
 
     def rows(self, bounds: Bounds, chunk: Chunk) -> Rows:
@@ -110,7 +115,8 @@ class Target:
             return Rows(start, values, constants, 0.0, self.patches, places)
         if isinstance(node.op, LinearOp) and node.op.offset is not None:
             constants = node.op.offset.expand(node.shape).flatten()[flat].reshape(constants.shape)
-        slack = bounds.rounding.affine(graph, self.index, 1.0, bounds.size(start))
+        affine = partial(bounds.rounding.affine, graph, self.index, 1.0, bounds.size(start))
+        slack = bounds.price(self.index, "affine", 0, affine)
         slack = slack if isinstance(slack, float) else slack[chunk.owner].unsqueeze(1)
         return Rows(start, values, constants, slack, self.patches, places)
 
