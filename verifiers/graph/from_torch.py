@@ -16,10 +16,10 @@ from torch.nn import Module
 
 from sokbench.core.errors import Unsupported
 
-from .aten import HANDLERS, IDENTITIES, SEEDED_BY_DROPOUT, UNARY
-from .build import Builder, MixesBatch, Value
+from .aten import HANDLERS, IDENTITIES, SEEDED_BY_DROPOUT
+from .build import Builder, Value
 from .graph import Graph
-from .moved import ARRANGEMENTS, Moved, rearranged, row_wise
+from .moved import ARRANGEMENTS, Moved, apply, rearranged
 
 _BATCH = 7  # of the example: shapes that mention it show which dimension the batch is
 
@@ -149,9 +149,7 @@ def _evaluate(builder: Builder, node: Any, args: tuple[Any, ...], kwargs: dict[s
         raise _UnknownOperation(f"the operation {place} is not known")
     if Moved not in kinds:
         return handler(builder, *bound)
-    if isinstance(bound[0], Moved) and (name == "linear" or name in UNARY):
-        return row_wise(builder, bound[0], lambda x: handler(builder, x, *bound[1:]))
-    raise MixesBatch(f"the operation {place} mixes the batch dimension with others")
+    return apply(builder, name, handler, bound)
 
 
 def _where(node: Any) -> str:

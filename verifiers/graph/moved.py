@@ -3,10 +3,11 @@ inside multi-head attention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -23,6 +24,9 @@ ARRANGEMENTS = {
     "upsample_nearest1d", "upsample_nearest2d", "view", "view_as", "vsplit", "_unsafe_view", "_reshape_alias",
 }  # fmt: skip
 """Operations that only move numbers around: what they do is found by running them."""
+
+ROW_WISE = {"abs", "elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "softplus", "tanh"}
+"""Operations on each vector along the last dimension, or on each number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +64,40 @@ def rearranged(b: Builder, run: Callable[..., Any], args: tuple[Any, ...], kwarg
     return tree_map(lambda part: arranged(b, source, part), index)
 
 
-def row_wise(b: Builder, x: Moved, change: Callable[[Value], Value]) -> Value | Moved:
-    """`change` of the last dimension of `x`. Raises `Unsupported` where it mixes members of the batch."""
-    rows = x.index.reshape(-1, x.index.shape[-1])
-    member = rows[:, 0] // (b.indices(x.value).numel() // b.batch)
-    order = member.argsort(stable=True)
-    changed = change(b.arrange(x.value, rows[order].reshape(b.batch, -1, rows.shape[1])))
-    places = b.indices(changed).reshape(len(rows), -1)[order.argsort()]
-    return arranged(b, changed, places.reshape(*x.index.shape[:-1], -1))
+def apply(b: Builder, name: str, change: Callable[..., Value], args: Sequence[Any]) -> Value | Moved:
+    """`change(b, *args)`, the operation `name`, where some of `args` are moved.
+
+    Raises `MixesBatch` unless it treats all rows (vectors along the last dimension) alike, or is a product of matrices
+    one by one along the first dimension.
+    """
+    moved = [arg for arg in args if isinstance(arg, Moved)]
+    parts = [m.index for m in moved if m.index.dim() > 1]
+    mixed = MixesBatch(f"the operation {name!r} at {b.where!r} mixes the batch dimension with others")
+    if not parts or len(parts) < len(moved):
+        raise mixed
+    shape = parts[0].shape[:-1]
+    if _is_row_wise(name, args) and len({part.shape for part in parts}) == 1:
+        parts = [part.flatten(0, -2) for part in parts]
+        member = parts[0][:, 0] // (b.indices(moved[0].value).numel() // b.batch)
+        order = member.argsort(stable=True)
+    elif name == "bmm" and len(moved) == 2:
+        order = torch.arange(len(parts[0]))
+    else:
+        raise mixed
+    if len(order) % b.batch:
+        raise mixed
+    sorted_by_member = [part[order].reshape(b.batch, -1, *part.shape[1:]) for part in parts]
+    values = (b.arrange(m.value, index) for m, index in zip(moved, sorted_by_member, strict=True))
+    changed = change(b, *(next(values) if isinstance(arg, Moved) else arg for arg in args))
+    places = b.indices(changed).flatten(0, 1)[order.argsort()]
+    return arranged(b, changed, places.reshape(*shape, -1))
+
+
+def _is_row_wise(name: str, args: Sequence[Any]) -> bool:
+    if not isinstance(args[0], Moved):
+        return False
+    if name in ("softmax", "_softmax"):
+        return args[1] in (-1, args[0].index.dim() - 1)
+    if name in ("add", "sub", "mul", "div"):
+        return all(isinstance(arg, (Moved, int, float)) for arg in args[:2])
+    return name in ROW_WISE and not any(isinstance(arg, Moved) for arg in args[1:])

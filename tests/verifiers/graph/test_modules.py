@@ -62,6 +62,20 @@ class Sequences(nn.Module):
         return torch.cat([outputs[:, -1], outputs.mean(1), hidden[-1], cell[0]], dim=1)
 
 
+class Weighted(nn.Module):
+    """Multi-head attention as it is called by default: with its weights, and time first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.MultiheadAttention(4, 2, batch_first=True), nn.MultiheadAttention(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, weights = self.first(x, x, x)
+        x = x.transpose(0, 1)
+        x = torch.tanh(x + self.second(x, x, x)[0]) * 2.0 - x
+        return torch.cat([x.transpose(0, 1), weights @ torch.ones(5, 1)], dim=2)
+
+
 class Cell(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -239,6 +253,7 @@ SEQUENCES: dict[str, nn.Module] = {
     "lstm, layers and directions": Sequences(num_layers=2, bidirectional=True),
     "cell": Cell(),
     "attention": nn.Sequential(nn.Linear(3, 4), Attention(4, 2)),
+    "attention with weights": nn.Sequential(nn.Linear(3, 4), Weighted()),
     "encoder": nn.Sequential(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, activation="gelu")),
     "encoder, norm first": nn.TransformerEncoderLayer(3, 3, 5, batch_first=True, norm_first=True),
 }
