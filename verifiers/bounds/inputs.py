@@ -83,12 +83,16 @@ def box_around(x: Tensor, radius: float | Tensor, low: float | None, high: float
     """[x - radius, x + radius] cut with [low, high], rounded outward; radius: a number, (B,) or as x."""
     if isinstance(radius, Tensor) and radius.dim() == 1 and x.dim() > 1:
         radius = per_input(radius, x).reshape(-1, *(1 for _ in x.shape[1:]))
-    infinity = x.new_tensor(torch.inf)
-    lower = torch.nextafter(x - radius, -infinity)
-    upper = torch.nextafter(x + radius, infinity)
+    lower, upper = next_float(x - radius, -torch.inf), next_float(x + radius, torch.inf)
     return Interval(
         lower.clamp(min=low) if low is not None else lower, upper.clamp(max=high) if high is not None else upper
     )
+
+
+def next_float(values: Tensor, end: float) -> Tensor:
+    """The floats after `values` towards `end`; differentiable as the identity."""
+    fixed = values.detach()
+    return values + (torch.nextafter(fixed, fixed.new_tensor(end)) - fixed)  # exact: both are neighbours
 
 
 @final
@@ -131,9 +135,8 @@ class LpBall(InputSet):
         self._x, self._radius, self._q = x, per_input(radius, x), q
         self._hull = box_around(x, self._radius, low, high)
         self._cut = low is not None or high is not None
-        infinity = x.new_tensor(torch.inf)
-        self._up = torch.nextafter(self._hull.upper - x, infinity)
-        self._down = torch.nextafter(x - self._hull.lower, infinity)
+        self._up = next_float(self._hull.upper - x, torch.inf)
+        self._down = next_float(x - self._hull.lower, torch.inf)
 
     def interval(self) -> Interval:
         return self._hull

@@ -26,7 +26,7 @@ class Plan:
     intermediate: bool
     domain: type[Domain] | None = None
     forward: bool = False
-    chunk_bytes: int = 1 << 26
+    chunk_bytes: int = 1 << 25
 
 
 PLANS: dict[str, Plan] = {
