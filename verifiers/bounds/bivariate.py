@@ -40,6 +40,13 @@ def pair_interval(op: Bivariate, x: Pair, y: Pair) -> Interval:
     raise Unsupported(f"bounds of {op.name} are not available")
 
 
+def pair_settled(op: Bivariate, x: Pair, y: Pair) -> Tensor:
+    """Where tighter bounds of x or y gain nothing: `op` is affine on the two intervals. NaN is never settled."""
+    if isinstance(op, Max):
+        return (x[0] >= y[1]) | (y[0] >= x[1])
+    return (x[0] == x[1]) | (y[0] == y[1])
+
+
 def pair_planes(op: Bivariate, x: Pair, y: Pair) -> Planes:
     """Planes below and above `op` for x and y in intervals (lower, upper), entry by entry. Raises `Unsupported`."""
     if isinstance(op, Max):

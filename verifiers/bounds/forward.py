@@ -21,7 +21,7 @@ from .ending import ending, last_nonlinear
 from .forms import Domain, Forms, Variables, added, affine, least, ranges
 from .inputs import InputSet, Interval
 from .interval import propagate
-from .nonlinear import needs_rows, relax
+from .nonlinear import relax, worth_rows
 from .plans import Plan
 from .rounding import Outward
 from .state import Bounds
@@ -41,6 +41,7 @@ class _Walk:
     rounding: Outward
     intervals: list[Interval] = field(default_factory=list)
     forms: dict[int, Forms] = field(default_factory=dict)
+    bounded: dict[int, Tensor] = field(default_factory=dict)
     count: int = 0
     """How many variables there are."""
 
@@ -122,11 +123,11 @@ def _walk(graph: Graph, inputs: InputSet, plan: Plan, owner: slice, deadline: De
         if index > end:
             continue
         walk.step(index)
-        users = [graph.nodes[i] for i in graph.consumers[index] if i in graph.nonlinear]
         if everywhere:
             walk.refine(index, torch.ones_like(walk.intervals[index].lower, dtype=torch.bool))
-        elif users:
-            walk.refine(index, torch.stack([needs_rows(user, walk.intervals[index]) for user in users]).any(dim=0))
+            continue
+        for source, wanted in worth_rows(graph, index, walk.intervals, walk.bounded):
+            walk.refine(source, wanted)
     return walk
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor
 from sokbench.core.errors import Unsupported
 from verifiers.graph.bivariate import Bivariate
 from verifiers.graph.elementwise import Elementwise, Relu
-from verifiers.graph.graph import Node
+from verifiers.graph.graph import Graph, Node
 
+from .bivariate import pair_interval, pair_planes, pair_settled
+from .curves import curve_interval, curve_lines, settled
 from .inputs import Interval
 from .relaxations import Lines, Relaxation
 
@@ -47,12 +50,8 @@ def relax(node: Node, inputs: list[Interval], relaxation: Relaxation) -> Planes:
     if isinstance(node.op, Relu):
         return _planes(relaxation.relu(*inputs[0]), relaxation.parallel)
     if isinstance(node.op, Elementwise):
-        from .curves import curve_lines
-
         return _planes(curve_lines(node.op, *inputs[0], relaxation), relaxation.parallel)
     if isinstance(node.op, Bivariate):
-        from .bivariate import pair_planes
-
         below, low, above, high = pair_planes(node.op, *inputs)
         return Planes(tuple(zip(below, above, strict=True)), low, high)
     raise Unsupported(f"no linear relaxation of {node.op.name} at {node.label!r}")
@@ -71,22 +70,35 @@ def image(node: Node, inputs: list[Interval]) -> Interval:
     if isinstance(node.op, Relu):
         return Interval(inputs[0].lower.clamp(min=0), inputs[0].upper.clamp(min=0))
     if isinstance(node.op, Elementwise):
-        from .curves import curve_interval
-
         return Interval(*curve_interval(node.op, *inputs[0]))
     if isinstance(node.op, Bivariate):
-        from .bivariate import pair_interval
-
         return Interval(*pair_interval(node.op, *inputs))
     raise Unsupported(f"no interval bounds for {node.op.name} at {node.label!r}")
 
 
-def needs_rows(node: Node, source: Interval) -> Tensor:
-    """The entries (B, *shape) of an input of nonlinear `node` whose tighter bounds would improve its relaxation."""
+def needs_rows(node: Node, inputs: list[Interval]) -> Tensor:
+    """The entries (B, *shape) of nonlinear `node` whose relaxation would improve with tighter bounds of its inputs."""
     if isinstance(node.op, Relu):
-        return ~(source.lower >= 0) & ~(source.upper <= 0)
+        return ~(inputs[0].lower >= 0) & ~(inputs[0].upper <= 0)
     if isinstance(node.op, Elementwise):
-        from .curves import settled
+        return ~settled(node.op, *inputs[0])
+    if isinstance(node.op, Bivariate):
+        return ~pair_settled(node.op, *inputs)
+    raise Unsupported(f"no linear relaxation of {node.op.name} at {node.label!r}")
 
-        return ~settled(node.op, *source)
-    return ~(source.lower == source.upper)
+
+def worth_rows(
+    graph: Graph, index: int, intervals: list[Interval], bounded: dict[int, Tensor]
+) -> Iterator[tuple[int, Tensor]]:
+    """(node, its entries (B, *shape)) that relaxations want tighter bounds of, now that node `index` is known.
+
+    A function of two nodes is asked when both are known. bounded: the entries that were asked for before.
+    """
+    for user in (graph.nodes[i] for i in graph.consumers[index] if i in graph.nonlinear):
+        if max(user.inputs) > index:
+            continue
+        wanted = needs_rows(user, [intervals[i] for i in user.inputs])
+        for source in set(user.inputs):
+            before = bounded.get(source)
+            bounded[source] = wanted if before is None else wanted | before
+            yield source, wanted if before is None else wanted & ~before

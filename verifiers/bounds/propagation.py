@@ -10,13 +10,15 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline
 from verifiers.graph.arrangement import Permute, Reshape
+from verifiers.graph.bivariate import Max
+from verifiers.graph.elementwise import Elementwise
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp
 
 from .backward import Rows, substitute
 from .inputs import DualBall, InputSet, Interval
 from .interval import ball_image, meet, propagate
-from .nonlinear import needs_rows
+from .nonlinear import worth_rows
 from .plans import Plan
 from .relaxations import Relaxation
 from .rounding import Rounding
@@ -43,6 +45,7 @@ def run(
     refined = _refined(graph, inputs, everywhere) if plan.intermediate or everywhere else set()
     ball = inputs.ball
     centres = {} if ball is None else {0: ball[0]}
+    bounded: dict[int, Tensor] = {}
     complete = True
     for index, node in enumerate(graph.nodes if everywhere else graph.nodes[:-1]):
         if index == 0:
@@ -52,9 +55,12 @@ def run(
         if ball is not None and node.inputs[0] in centres:
             interval = from_ball(bounds, index, centres, ball, interval)
         bounds.append(interval)
-        if plan.relaxation is not None and index in refined:
-            wanted = torch.ones_like(interval.lower, dtype=torch.bool) if everywhere else _worth_rows(bounds, index)
-            complete = _refine(bounds, index, wanted.flatten(1), plan, plan.relaxation, deadline) and complete
+        if plan.relaxation is None or not refined:
+            continue
+        known = bounds.intervals
+        for source, wanted in _everything(known, index) if everywhere else worth_rows(graph, index, known, bounded):
+            if source in refined:
+                complete = _refine(bounds, source, wanted.flatten(1), plan, plan.relaxation, deadline) and complete
     return bounds, complete
 
 
@@ -99,24 +105,26 @@ def other_classes(labels: Tensor, classes: int) -> Tensor:
 def _refined(graph: Graph, inputs: InputSet, everywhere: bool) -> set[int]:
     """The nodes whose interval bounds may be loose, of the inputs of nonlinear ones or `everywhere`.
 
-    One mixing operation (or none) after a box gives each coordinate's exact range, and rows could not improve on it.
+    One mixing operation (or none) after a box gives each coordinate's exact range, and so do functions of one variable
+    after it; the interval of a maximum of such nodes is no looser than any plane. Rows could not improve on them.
     """
     box = {0} if inputs.is_box else set()
     tight = {0} | box
     for index, node in enumerate(graph.nodes[1:], start=1):
-        if isinstance(node.op, LinearOp) and node.inputs[0] in box:
+        moved = isinstance(node.op, LinearOp) and node.op.selects()
+        if moved and node.inputs[0] in box:
+            box.add(index)
+        if (isinstance(node.op, LinearOp) and node.inputs[0] in box) or (
+            (moved or isinstance(node.op, (Elementwise, Max))) and tight.issuperset(node.inputs)
+        ):
             tight.add(index)
-            if node.op.selects():
-                box.add(index)
     if everywhere:
         return set(range(len(graph.nodes))) - tight
     return {source for i in graph.nonlinear for source in graph.nodes[i].inputs} - tight
 
 
-def _worth_rows(bounds: Bounds, index: int) -> Tensor:
-    """The entries (B, *shape) of node `index` that a relaxation wants tighter bounds of."""
-    users = (bounds.graph.nodes[i] for i in bounds.graph.consumers[index] if i in bounds.graph.nonlinear)
-    return torch.stack([needs_rows(user, bounds.intervals[index]) for user in users]).any(dim=0)
+def _everything(intervals: list[Interval], index: int) -> Iterator[tuple[int, Tensor]]:
+    yield index, torch.ones_like(intervals[index].lower, dtype=torch.bool)
 
 
 def _refine(bounds: Bounds, index: int, wanted: Tensor, plan: Plan, relaxation: Relaxation, deadline: Deadline) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
 from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.errors import InvalidInput, UnknownName, Unsupported
@@ -16,6 +18,7 @@ from tests.verifiers.bounds.nets import convolutional, dense, graph_for
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.bounds.plans import PLANS, Plan
 from verifiers.bounds.relaxations import ZERO
+from verifiers.bounds.state import Bounds
 
 BALLS = [
     Ball("linf", 0.05, 0.0, 1.0),
@@ -151,3 +154,28 @@ def test_inputs_are_left_alone_and_no_gradient_is_kept() -> None:
     assert not found.requires_grad
     again = margin_bounds(graph, x, labels, Ball("linf", 0.1))
     assert torch.equal(found, again)
+
+
+def test_max_pooling_asks_for_rows_only_where_they_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are exact up to the first pooling; later, a window's entry that others dominate needs no rows."""
+    asked: dict[int, int] = {}
+
+    def count(bounds: Bounds, index: int, wanted: torch.Tensor, *rest: object) -> bool:
+        asked[index] = int(wanted.sum())
+        return True
+
+    monkeypatch.setattr("verifiers.bounds.propagation._refine", count)
+    torch.manual_seed(0)
+    pooled = [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    ball, x, labels = Ball("linf", 0.003), torch.rand(1, 1, 8, 8), torch.tensor([0])
+    shallow = graph_for(nn.Sequential(*pooled, nn.Flatten(), nn.Linear(27, 3)), (1, 8, 8))
+    margin_bounds(shallow, x, labels, ball)
+    assert asked == {}
+    deep = graph_for(
+        nn.Sequential(*pooled, nn.Conv2d(3, 3, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3, 3)), (1, 8, 8)
+    )
+    margin_bounds(deep, x, labels, ball)
+    convolutions = [i for i, node in enumerate(deep.nodes) if node.op.name == "conv2d"]
+    assert asked
+    assert min(asked) > convolutions[-1]
+    assert sum(asked.values()) < sum(math.prod(deep.nodes[i].shape) for i in asked)
