@@ -1,4 +1,4 @@
-"""The activations in 300-bit arithmetic, and intervals to try them on."""
+"""The activations in 200-bit arithmetic, and intervals to try them on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from verifiers.graph.elementwise import (
 
 Exact = Any  # mpmath has no types
 ARITHMETIC = mp.mp.clone()
-ARITHMETIC.prec = 300
+ARITHMETIC.prec = 200
 number = ARITHMETIC.mpf
 
 
@@ -126,6 +126,6 @@ def intervals(op: Elementwise, count: int, seed: int) -> list[tuple[float, float
 def points(low: float, high: float) -> list[Exact]:
     """Points of [low, high]: evenly and geometrically spread, the ends, and near where activations turn."""
     a, b = number(low), number(high)
-    found = [a, b, *(a + (b - a) * k / 17 for k in range(1, 17))]
+    found = [a, b, *(a + (b - a) * k / 9 for k in range(1, 9))]
     found += [number(sign * x) for sign in (-1.0, 1.0) for x in (*_SPECIAL, 1e-38, 1e-20, 1e-9, 1e-4, 1e8, 1e100)]
     return [min(max(x, a), b) for x in found if a <= x <= b] + [a, b]
