@@ -70,10 +70,12 @@ class SmtZ3(CompleteVerifier):
         unstable = sum(int(((low < 0) & (up > 0)).sum()) for low, up in image.intervals)
         if unstable > _MOST_UNSTABLE:
             raise Unsupported(f"smt_z3 takes at most {_MOST_UNSTABLE} unstable neurons, not {unstable}")
-        solver = z3.SolverFor("QF_LRA")
+        # a context of its own: names and numbering of earlier questions would change the search
+        context = z3.Context()
+        solver = z3.SolverFor("QF_LRA", ctx=context)
         solver.set("timeout", max(1, int(1000 * min(deadline.remaining(), 4e6))))
-        inputs = _inputs(z3, solver, problem)
-        logits = _network(z3, image, inputs)
+        inputs = _inputs(z3, solver, problem, context)
+        logits = _network(z3, image, inputs, context)
         others = [other for other in range(len(logits)) if other != problem.label]
         solver.add(z3.Or([logits[problem.label] <= logits[other] for other in others]))
         answer = solver.check()
@@ -104,39 +106,39 @@ def _solver() -> Any:
     return z3
 
 
-def _number(z3: Any, value: float) -> Any:
+def _number(z3: Any, value: float, context: Any) -> Any:
     exact = Fraction(value)
-    return z3.RatVal(exact.numerator, exact.denominator)
+    return z3.RatVal(exact.numerator, exact.denominator, context)
 
 
 def _value(number: Any) -> float:
     return float(Fraction(number.numerator_as_long(), number.denominator_as_long()))
 
 
-def _inputs(z3: Any, solver: Any, problem: Problem) -> list[Any]:
+def _inputs(z3: Any, solver: Any, problem: Problem, context: Any) -> list[Any]:
     """Variables for the inputs, constrained to the ball and the box."""
     ball, spread, found = problem.ball, [], []
-    radius = _number(z3, ball.radius)
+    radius = _number(z3, ball.radius, context)
     for place, value in enumerate(problem.x.double().flatten().tolist()):
-        x = z3.Real(f"x{place}")
-        difference = x - _number(z3, value)
+        x = z3.Real(f"x{place}", context)
+        difference = x - _number(z3, value, context)
         if ball.norm == "linf":
             solver.add(difference <= radius, -difference <= radius)
         else:
-            size = z3.Real(f"d{place}")
+            size = z3.Real(f"d{place}", context)
             solver.add(difference <= size, -difference <= size)
             spread.append(size)
         if ball.low is not None:
-            solver.add(x >= _number(z3, ball.low))
+            solver.add(x >= _number(z3, ball.low, context))
         if ball.high is not None:
-            solver.add(x <= _number(z3, ball.high))
+            solver.add(x <= _number(z3, ball.high, context))
         found.append(x)
     if spread:
         solver.add(z3.Sum(spread) <= radius)
     return found
 
 
-def _network(z3: Any, image: Instance, inputs: list[Any]) -> list[Any]:
+def _network(z3: Any, image: Instance, inputs: list[Any], context: Any) -> list[Any]:
     """Terms for the logits."""
     values = inputs
     for depth, layer in enumerate(image.layers):
@@ -144,12 +146,12 @@ def _network(z3: Any, image: Instance, inputs: list[Any]) -> list[Any]:
         for row in range(layer.weight.shape[0]):
             part = slice(layer.weight.indptr[row], layer.weight.indptr[row + 1])
             pairs = zip(layer.weight.indices[part].tolist(), layer.weight.data[part].tolist(), strict=True)
-            terms = [_number(z3, weight) * values[column] for column, weight in pairs]
-            before.append(z3.Sum([_number(z3, float(layer.bias[row])), *terms]))
+            terms = [_number(z3, weight, context) * values[column] for column, weight in pairs]
+            before.append(z3.Sum([_number(z3, float(layer.bias[row]), context), *terms]))
         if depth == len(image.layers) - 1:
             return before
         lower, upper = image.intervals[depth]
-        zero = z3.RealVal(0)
+        zero = z3.RealVal(0, context)
         values = [
             term if low >= 0 else zero if up <= 0 else z3.If(term > 0, term, zero)
             for term, low, up in zip(before, lower.tolist(), upper.tolist(), strict=True)
