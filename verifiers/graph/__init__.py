@@ -1,4 +1,10 @@
-"""Networks as immutable graphs of primitive operations, from torch modules and ONNX files."""
+"""Networks as immutable graphs of primitive operations, from torch modules and ONNX files.
+
+A module is traced (`from_torch`, `aten`, `moved`) or a file is read (`onnx_network`, `onnx_ops`); both readers write
+through `build`, and compose what is not primitive (`compose`, `windows`, `recurrent`, `recognize`). The primitives are
+affine (`linear`, `convolution`, `arrangement`, and the sum in `ops`), `elementwise` or `bivariate`; that is all that
+bound propagation sees. `simplify` folds and merges, `max_to_relu` rewrites for verifiers that know ReLUs only.
+"""
 
 from __future__ import annotations
 

@@ -75,10 +75,6 @@ class Conv2d(LinearOp):
         out, within, height, width = self.weight.shape
         return max(within, out // self.groups) * height * width
 
-    @property
-    def rounded(self) -> int:
-        return self.roundings
-
 
 @final
 @dataclass(frozen=True, eq=False)

@@ -50,10 +50,6 @@ class Linear(LinearOp):
     def terms(self) -> int:
         return max(self.weight.shape)
 
-    @property
-    def rounded(self) -> int:
-        return self.roundings
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -83,10 +79,6 @@ class Scale(LinearOp):
     @property
     def terms(self) -> int:
         return 1
-
-    @property
-    def rounded(self) -> int:
-        return self.roundings
 
     def selects(self) -> bool:
         return True

@@ -43,6 +43,8 @@ class Op(ABC):
 class LinearOp(Op):
     """z = W x + b."""
 
+    roundings: int = 0
+
     @abstractmethod
     def linear(self, x: Tensor) -> Tensor:
         """W x, shape (B, *out), for x (B, *in)."""
@@ -77,7 +79,7 @@ class LinearOp(Op):
     @property
     def rounded(self) -> int:
         """How many float64 roundings lie between the network's own weights and biases and the ones held here."""
-        return 0
+        return self.roundings
 
     def selects(self) -> bool:
         """Whether no output depends on two input coordinates and no two outputs on one: a box stays a box."""
