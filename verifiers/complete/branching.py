@@ -38,7 +38,7 @@ def scores(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, columns: 
         source = sweep.graph.nodes[index].inputs[0]
         a, z = pick(rows), pick(values[source])
         chord, offset = pick(relus.chord[index]), pick(relus.offset[index])
-        line = pick(trace.slope[index]) * z + pick(trace.offset[index])
+        line = pick(trace.slopes[index][0]) * z + pick(trace.offset[index])
         bias = sweep.offset(source)
         b = 0.0 if bias is None else bias[entries]
         biased = torch.maximum(b * (chord - 1) * a, b * chord * a)
@@ -56,6 +56,9 @@ def choose(estimates: tuple[Tensor, ...], candidates: int, attempt: Try) -> tupl
     candidates: of each estimate that are tried on both sides with the parent's slopes and multipliers; the one whose
     worse child is best wins (De Palma et al., filtered smart branching, 2021). 1: the best of the first estimate.
     """
+    if not estimates[0].shape[1]:  # no neuron is unstable
+        none = torch.zeros(len(estimates[0]), dtype=torch.long)
+        return none, none > 0
     splittable = estimates[0].amax(dim=1) > -torch.inf
     if candidates <= 1:
         return estimates[0].argmax(dim=1), splittable
