@@ -25,8 +25,10 @@ from sokbench.core.problem import Ball, Norm
 from tests.verifiers.bounds.nets import graph_for, margins_at, points_in
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.bounds.forms import LinearBounds
+from verifiers.bounds.inputs import input_set
 from verifiers.bounds.plans import Plan
 from verifiers.bounds.relaxations import ADAPTIVE, ADAPTIVE_TIE_ZERO, ONE, PARALLEL, ZERO, Lines, Relaxation
+from verifiers.bounds.training import training_margins
 from verifiers.graph.graph import Graph
 
 DATA = os.environ.get("SOKBENCH_DATA")
@@ -145,6 +147,27 @@ def test_no_bound_is_looser(name: str) -> None:
             assert (upper_bounds(held, 2, ball, plan) <= above[:2] + 2e-6).all(), key
         compared += 1
     assert compared >= {"rand_bn_avgpool": 27, "rand_mlp_leaky": 40, "rand_mlp_sigmoid": 16}[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_without_rounding(name: str) -> None:
+    """As bounds are searched and trained with: within 1e-4 of the float64 bounds, relative to their size."""
+    held = reference(name)
+    rough_graph = held.graph.cast(dtype=torch.float32)
+    for key, theirs in held.bounds.items():
+        norm, radius, method, option, side = key.split("|")
+        plan = plan_for(name, method, option) if side == "lb" else None
+        if plan is None or plan.domain is not None:
+            continue
+        x, labels = held.x[: len(theirs)].float(), held.labels[: len(theirs)]
+        with torch.no_grad():
+            rough = training_margins(rough_graph, input_set(x, Ball(NORMS[norm], float(radius))), labels, plan)
+        exact = margin_bounds(held.graph, x, labels, Ball(NORMS[norm], float(radius)), plan)
+        others = exact.isfinite()
+        assert rough.dtype == torch.float32
+        scale = float(np.abs(theirs).max())
+        assert float((rough - exact)[others].abs().max()) <= 1e-4 * scale, key
+        assert (rough[others].reshape(theirs.shape).numpy() >= theirs - 1e-4 * scale).all(), key
 
 
 def test_our_choice_for_leaky_relus_is_better_in_the_mean() -> None:
