@@ -61,7 +61,7 @@ def test_answers_agree_with_sampling_and_each_other(
     generator = np.random.default_rng(seed)
     path, asked = question(generator, tmp_path_factory.mktemp("net"))
     net = sokbench.load_network(path)
-    # moved, so that what was sampled lies at a given distance from the unsafe sets
+    # moved, so that what was sampled lies at a given distance inside (positive) or outside of the unsafe sets
     shift = sampled(net, asked, generator) + distance
     moved = [replace(c, bound=c.bound + shift) for case in asked.cases for c in case.unsafe]
     parts = iter(moved)
