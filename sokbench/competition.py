@@ -78,17 +78,18 @@ def standings(rows: Iterable[Row], rules: Rules) -> list[Standing]:
     return sorted(found, key=lambda standing: (-standing.total, standing.contender))
 
 
-def truth(answers: Sequence[Row]) -> Verdict | None:
-    """The right answer to an instance, as far as its rows tell; None where nobody knows.
+def right_answers(answers: Sequence[Row]) -> frozenset[str]:
+    """The verdicts that count as right for an instance, as far as its rows tell.
 
-    An answer "violated" was recorded with a witness that was judged again, so a single one is right; so is a known
-    counterexample, while other known answers are opinions.
+    A counterexample that was judged again, or is known, makes "violated" the only one. One that needs the tolerance
+    for inputs is right without making others wrong (as in 2026); where there is none, nobody knows better.
     """
-    verdicts = {row.verdict for row in answers}
+    found = [row for row in answers if row.verdict == Verdict.FALSIFIED]
+    strict = any(row.stats.get("witness", "correct") == "correct" for row in found)
     before = (known(row.expected) for row in answers)
-    if Verdict.FALSIFIED in verdicts or any(one.certain and one.answer == "violated" for one in before):
-        return Verdict.FALSIFIED
-    return Verdict.VERIFIED if Verdict.VERIFIED in verdicts else None
+    if strict or any(one.certain and one.answer == "violated" for one in before):
+        return frozenset((Verdict.FALSIFIED,))
+    return frozenset(row.verdict for row in filter(solved, answers))
 
 
 def _category(rows: Sequence[Row], rules: Rules) -> dict[str, Tally]:
@@ -99,16 +100,16 @@ def _category(rows: Sequence[Row], rules: Rules) -> dict[str, Tally]:
     points: dict[str, int] = dict.fromkeys((contender(row) for row in rows), 0)
     counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in points}
     for answers in instances.values():
-        right = truth(answers)
+        right = right_answers(answers)
         simple = any(row.verdict == Verdict.FALSIFIED and misclassified(row) for row in answers)
-        times = sorted(seconds[row.key] for row in answers if row.verdict == right)
         for row in filter(solved, answers):
             name = contender(row)
-            if row.verdict != right:
+            if row.verdict not in right:
                 points[name] += rules.wrong
                 counts[name]["wrong"] += 1
                 continue
-            place = _place(seconds[row.key], times)
+            same = sorted(seconds[other.key] for other in answers if other.verdict == row.verdict)
+            place = _place(seconds[row.key], same)
             counts[name][row.verdict] += 1
             counts[name]["fastest"] += place == 0
             points[name] += rules.simple if simple else rules.correct + (rules.bonus[place] if place < 2 else 0)

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from sokbench.competition import RULES, Standing, standings, truth
-from sokbench.core.outcome import Verdict
+from sokbench.competition import RULES, Standing, right_answers, standings
 from sokbench.rows import Row
 
 
@@ -70,10 +69,16 @@ def test_a_counterexample_outweighs_a_majority():
 def test_a_known_counterexample_counts_though_nobody_found_it():
     wrong = row("a", 0, "verified", 1.0, expected="violated counterexample_rechecked")
     opinion = row("a", 0, "verified", 1.0, expected="violated tools_agree")
-    assert truth([wrong]) is Verdict.FALSIFIED
-    assert truth([opinion]) is Verdict.VERIFIED
-    assert truth([row("a", 0, "unknown", 1.0)]) is None
+    assert right_answers([wrong]) == {"falsified"}
+    assert right_answers([opinion]) == {"verified"}
+    assert right_answers([row("a", 0, "unknown", 1.0)]) == frozenset()
     assert of(standings([wrong], RULES[2021])) == {"a": (-100, 0.0)}
+
+
+def test_a_counterexample_that_needs_the_tolerance_makes_nobody_wrong():
+    near = row("b", 0, "falsified", 1.0, stats={"witness": "correct_up_to_tolerance"})
+    found = of(standings([row("a", 0, "verified", 9.0), near], RULES[2021]))
+    assert {name: points for name, (points, _) in found.items()} == {"a": 12, "b": 12}
 
 
 def test_an_easy_counterexample_is_worth_one_point_in_2021():
