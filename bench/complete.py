@@ -1,4 +1,4 @@
-"""Complete verification on VNN-COMP instances. Repeat with: python bench/complete.py --methods beta_crown,milp
+"""Complete verification on VNN-COMP instances: python bench/complete.py --methods beta_crown,milp
 
 Reads `expected.csv` and the instances of `--data` (a folder with `nets/` and `dev/`). Every instance is answered by each
 method under the same limit, in this process, one thread; seconds are those of the answer, reading files apart (`read`)

@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sokbench.core.errors import Unsupported
 from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp
 
 from .inputs import InputSet
+from .nonlinear import Planes
 from .relaxations import relu_adaptive
 from .rounding import Rounding, Size
 
@@ -86,11 +86,11 @@ class Start:
 
 @dataclass
 class Trace:
-    """What a pass leaves behind: at each ReLU the row entries above it and the line each of them took; the input's
-    minimiser (R, *shape)."""
+    """What a pass leaves behind: at each ReLU the row entries above it; at every nonlinear node the line or plane each
+    of them took, slopes in its inputs and offset; the input's minimiser (R, *shape)."""
 
     rows: Relus = field(default_factory=dict)
-    slope: Relus = field(default_factory=dict)
+    slopes: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)
     offset: Relus = field(default_factory=dict)
     point: Tensor | None = None
 
@@ -100,13 +100,14 @@ class Sweep:
     """Back-substitution over `graph` and `inputs` (a batch of one, in the graph's precision).
 
     sizes: max |z| of every node on the whole input set, for the rounding error; nothing where `rounding` asks for none.
-    Raises `Unsupported` for operations other than affine ones, sums and ReLU.
+    planes: of the nonlinear nodes that are no ReLUs, (1, *shape); they stay as they are.
     """
 
     graph: Graph
     inputs: InputSet
     rounding: Rounding
     sizes: tuple[float, ...] = ()
+    planes: Mapping[int, Planes] = field(default_factory=dict)
 
     @cached_property
     def _offsets(self) -> list[Tensor | None]:
@@ -136,6 +137,7 @@ class Sweep:
                 continue
             node = graph.nodes[index]
             norm, size = rounding.norm(rows[None, None]), self._size(node.inputs[0])
+            each: tuple[Tensor, ...]
             if isinstance(node.op, Relu):
                 passed, added = self._relax(index, rows, relus, slopes, trace)
                 constants = constants + added
@@ -144,18 +146,21 @@ class Sweep:
                 if index in gammas:
                     passed = passed + gammas[index]
                     slack = slack + rounding.merged(rounding.norm(passed[None, None]), size)
+                each = (passed,)
             elif isinstance(node.op, LinearOp):
                 offset = self._offsets[index]
                 if offset is not None:
                     constants = constants + rows.flatten(1) @ offset
                 slack = slack + rounding.affine(graph, index, norm, size)
-                passed = node.op.adjoint(rows, graph.nodes[node.inputs[0]].shape)
+                each = (node.op.adjoint(rows, graph.nodes[node.inputs[0]].shape),)
             elif isinstance(node.op, Add):
-                passed = rows
+                each = (rows, rows)
             else:
-                raise Unsupported(f"no free slopes for {node.op.name} at {node.label!r}")
+                each, added = self._through_planes(index, rows, trace)
+                constants = constants + added
+                slack = slack + self._plane_slack(index, norm, rows[0].numel())
             slack = slack + rounding.added(constants[None, None])
-            for source in node.inputs:
+            for source, passed in zip(node.inputs, each, strict=True):
                 if source in pending:
                     pending[source] = pending[source] + passed
                     slack = slack + rounding.merged(rounding.norm(pending[source][None, None]), self._size(source))
@@ -173,12 +178,32 @@ class Sweep:
         slope = torch.where(above, slopes[index], relus.chord[index])
         chord = relus.offset[index]
         if trace is not None:
-            trace.rows[index], trace.slope[index] = rows, slope
+            trace.rows[index], trace.slopes[index] = rows, (slope,)
             trace.offset[index] = torch.where(above, 0.0, chord)
             return rows * slope, (rows * trace.offset[index]).flatten(1).sum(dim=1)
         below = rows.clamp(max=0).flatten(1)
         added = below @ chord.flatten() if chord.shape[0] == 1 else (below * chord.flatten(1)).sum(dim=1)
         return rows * slope, added
+
+    def _through_planes(self, index: int, rows: Tensor, trace: Trace | None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """(rows at each input, constants added) of nonlinear node `index`: entries > 0 take the plane below."""
+        planes, above = self.planes[index], rows > 0
+        slopes = tuple(torch.where(above, low, high) for low, high in planes.slopes)
+        offset = torch.where(above, planes.lower_offset, planes.upper_offset)
+        if trace is not None:
+            trace.slopes[index], trace.offset[index] = slopes, offset
+        return tuple(rows * slope for slope in slopes), (rows * offset).flatten(1).sum(dim=1)
+
+    def _plane_slack(self, index: int, norm: Size, entries: int) -> Size:
+        planes, inputs = self.planes[index], self.graph.nodes[index].inputs
+        if not self.sizes:
+            return 0.0
+        tallest = float(torch.maximum(planes.lower_offset.abs(), planes.upper_offset.abs()).max())
+        slack: Size = 0.0
+        for source, (low, high) in zip(inputs, planes.slopes, strict=True):
+            steepest = float(torch.maximum(low.abs(), high.abs()).max())
+            slack = slack + self.rounding.relaxed(entries, norm, self.sizes[source], steepest, tallest)
+        return slack
 
     def _concretize(self, rows: Tensor | None, constants: Tensor, slack: Size, trace: Trace | None) -> Tensor:
         values = constants[None, None]
@@ -215,10 +240,12 @@ class Sweep:
         for index, node in enumerate(self.graph.nodes[1:last], start=1):
             if any(source not in values for source in node.inputs):
                 continue
-            if isinstance(node.op, Relu):
-                if index in trace.slope:
-                    values[index] = torch.addcmul(trace.offset[index], values[node.inputs[0]], trace.slope[index])
-            else:
+            if index in trace.slopes:
+                value = trace.offset[index]
+                for slope, source in zip(trace.slopes[index], node.inputs, strict=True):
+                    value = torch.addcmul(value, values[source], slope)
+                values[index] = value
+            elif isinstance(node.op, LinearOp | Add):
                 values[index] = node.op.forward(*(values[source] for source in node.inputs))
         return values
 

@@ -127,7 +127,7 @@ def ascend(
 
 def _row_scale(trace: Trace, index: int) -> Tensor:
     """Mean size (R, 1, ...) of the row entries at the input of ReLU `index`."""
-    entries = (trace.rows[index] * trace.slope[index]).abs()
+    entries = (trace.rows[index] * trace.slopes[index][0]).abs()
     mean = entries.flatten(1).mean(dim=1)
     return mean.reshape(-1, *(1 for _ in entries.shape[1:]))
 

@@ -9,22 +9,24 @@ is published is computed from them once more in float64, rounded outward.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline
 from verifiers.graph.graph import Graph
-from verifiers.graph.ops import Add, LinearOp, one_hot
+from verifiers.graph.ops import LinearOp, one_hot
 
-from .inputs import InputSet
+from .inputs import InputSet, Interval
+from .nonlinear import Planes, relax
 from .optimized import Relus, Start, Sweep, Triangles, cast, triangles
 from .optimized_ascent import Ascent, Done, Schedule, ascend
 from .optimized_reduce import without_inactive
+from .relaxations import ADAPTIVE
 from .rounding import Nearest, Outward
 
-Interval = tuple[Tensor, Tensor]
 _CHUNK_BYTES = 1 << 28
 _COPIES = 12  # rows, lines, moments, best parameters: tensors of one entry per row and neuron
 
@@ -63,7 +65,7 @@ class Relaxed:
 
     def replace(self, index: int, lower: Tensor, upper: Tensor) -> None:
         """Better bounds of the input of ReLU `index`."""
-        self.bounds[index] = (lower, upper)
+        self.bounds[index] = Interval(lower, upper)
         self._triangles.clear()
 
     def fix(self, index: int, entry: int, sign: int) -> Relaxed:
@@ -91,8 +93,9 @@ class Relaxed:
     def reduced(self) -> tuple[Relaxed, dict[int, Tensor]]:
         """(the same function on the input set without neurons that are never active, which entries are left)."""
         graph, bounds, entries = without_inactive(self.graph, self.bounds)
-        smaller = relaxed(graph, self.exact.inputs, self.search.inputs, [bounds[index] for index in graph.relus])
-        return smaller, entries
+        # what is left of a node is no larger than all of it
+        exact = replace(self.exact, graph=graph)
+        return Relaxed(graph, exact, replace(self.search, graph=cast(graph, torch.float32)), bounds), entries
 
     def raise_rows(
         self, start: Start, schedule: Schedule, done: Done, deadline: Deadline, slopes: Relus | None = None
@@ -125,11 +128,25 @@ class Relaxed:
         return max(1, _CHUNK_BYTES // (_COPIES * 4 * entries))
 
 
-def relaxed(graph: Graph, inputs: InputSet, rough_inputs: InputSet, bounds: list[Interval]) -> Relaxed:
-    """graph, inputs and bounds (of every ReLU's input, in order, (1, *shape)) in float64; `rough_inputs` in float32."""
-    named = dict(zip(graph.relus, bounds, strict=True))
-    exact = Sweep(graph, inputs, Outward(), _sizes(graph, inputs, named))
-    return Relaxed(graph, exact, Sweep(cast(graph, torch.float32), rough_inputs, Nearest()), named)
+def relaxed(graph: Graph, inputs: InputSet, rough_inputs: InputSet, intervals: Sequence[Interval]) -> Relaxed:
+    """graph, inputs and sound intervals (1, *shape) of all nodes that others depend on, in float64; `rough_inputs` in
+    float32. Raises `Unsupported` for operations without a relaxation."""
+    sizes = (float(inputs.size().max()), *(_largest(*interval) for interval in intervals[1:]))
+    planes = {
+        index: relax(graph.nodes[index], [intervals[i] for i in graph.nodes[index].inputs], ADAPTIVE)
+        for index in graph.nonlinear
+        if index not in graph.relus
+    }
+    rough = {index: _rough(one) for index, one in planes.items()}
+    exact = Sweep(graph, inputs, Outward(), sizes, planes)
+    search = Sweep(cast(graph, torch.float32), rough_inputs, Nearest(), (), rough)
+    return Relaxed(graph, exact, search, {i: intervals[graph.nodes[i].inputs[0]] for i in graph.relus})
+
+
+def _rough(planes: Planes) -> Planes:
+    """In float32, for searching only."""
+    slopes = tuple((low.float(), high.float()) for low, high in planes.slopes)
+    return Planes(slopes, planes.lower_offset.float(), planes.upper_offset.float())
 
 
 def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: dict[int, Relus] | None = None) -> None:
@@ -187,22 +204,6 @@ def both_sides(relaxed: Relaxed, index: int, entries: Tensor) -> Start:
     constants = offset.expand(node.shape).flatten()[entries]
     slack = relaxed.exact.rounding.affine(graph, index, 1.0, relaxed.exact.sizes[source])
     return Start(source, torch.cat([rows, -rows]), torch.cat([constants, -constants]), slack)
-
-
-def _sizes(graph: Graph, inputs: InputSet, bounds: dict[int, Interval]) -> tuple[float, ...]:
-    """max |z| of every node over the input set, rounded up."""
-    known = {graph.nodes[relu].inputs[0]: _largest(*bounds[relu]) for relu in bounds}
-    sizes = [float(inputs.size().max())]
-    for index, node in enumerate(graph.nodes[1:], start=1):
-        before = [sizes[source] for source in node.inputs]
-        sums = graph.row_sums[index]
-        if isinstance(node.op, LinearOp) and sums is not None:
-            offset = 0.0 if node.op.offset is None else float(node.op.offset.abs().max())
-            size = (float(sums.max()) * before[0] + offset) * 1.01
-        else:
-            size = sum(before) * 1.01 if isinstance(node.op, Add) else before[0]
-        sizes.append(min(size, known.get(index, math.inf)))
-    return tuple(sizes)
 
 
 def _largest(lower: Tensor, upper: Tensor) -> float:

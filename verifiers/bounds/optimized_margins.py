@@ -11,11 +11,13 @@ from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.problem import Ball
 from verifiers.graph.graph import Graph
 
-from . import margin_bounds, preactivation_bounds
+from . import margin_bounds, run_plan
 from .inputs import input_set
 from .optimized import Start
 from .optimized_ascent import Schedule
 from .optimized_bounds import Relaxed, relaxed, tighten
+from .plans import plan_of
+from .request import checked_inputs
 
 
 def optimized_margins(
@@ -51,12 +53,15 @@ def optimized_margins(
 
 def relaxed_input(graph: Graph, x: Tensor, ball: Ball, deadline: Deadline, plan: str = "crown") -> Relaxed | None:
     """The network between a plan's bounds for one input (*shape); None where those overflow or there is no ReLU."""
-    bounds = preactivation_bounds(graph, x[None], ball, plan, deadline)
-    finite = all(bool(lower.isfinite().all() and upper.isfinite().all()) for lower, upper in bounds)
-    if not bounds or not finite:
+    found, _, complete = run_plan(graph, checked_inputs(graph, x[None], ball), plan_of(plan), deadline)
+    if not complete:
+        raise OutOfTime
+    intervals = found.intervals
+    finite = all(bool(lower.isfinite().all() and upper.isfinite().all()) for lower, upper in intervals)
+    if not graph.relus or not finite:
         return None
     exact, rough = input_set(x[None].double(), ball), input_set(x[None].float(), ball)
-    return relaxed(graph, exact, rough, bounds)
+    return relaxed(graph, exact, rough, intervals)
 
 
 def margin_rows(graph: Graph, label: int, others: Tensor) -> Start:

@@ -15,7 +15,7 @@ from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.linear import Linear
 
-Interval = tuple[Tensor, Tensor]
+from .inputs import Interval
 
 
 def without_inactive(graph: Graph, bounds: dict[int, Interval]) -> tuple[Graph, dict[int, Interval], dict[int, Tensor]]:
@@ -36,5 +36,5 @@ def without_inactive(graph: Graph, bounds: dict[int, Interval]) -> tuple[Graph, 
         nodes[before] = replace(nodes[before], op=replace(first, weight=first.weight[keep], bias=bias), shape=size)
         nodes[index] = replace(relu, shape=size)
         nodes[users[0]] = replace(nodes[users[0]], op=replace(last, weight=last.weight[:, keep].contiguous()))
-        kept_bounds[index] = (lower[:, keep], upper[:, keep])
+        kept_bounds[index] = Interval(lower[:, keep], upper[:, keep])
     return Graph(tuple(nodes)), kept_bounds, entries

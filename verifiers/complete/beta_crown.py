@@ -1,10 +1,11 @@
 """beta-CROWN: branch and bound on ReLU phases with bound propagation that knows the splits.
 
 Bounded: every domain by back-substitution with the slopes of its unstable neurons and a multiplier for each fixed
-phase, optimised together without a tape (`split_search`); the intermediate bounds are those of alpha-CROWN at the root.
-Branched: the neuron whose worse child is best among a few that BaBSR and the gap at the minimiser suggest. Decided: a
-domain without free neurons by a linear program. Complete for ReLU networks of affine layers and residual
-sums under l_inf with the box, and l1.
+phase, optimised together without a tape (`split_search`). Branched: the neuron with the largest gap between line and
+ReLU where the domain's bound is attained; at the top of the tree the bounds of all layers are raised again after each
+split, by alpha-CROWN with the multipliers of the phases (`refined_search`). Decided: a domain without free neurons by
+a linear program. Complete for ReLU networks of affine layers and residual sums under l_inf with the box, and l1; other
+activations keep CROWN's lines, and a problem that these leave open ends undecided.
 
 What the verdicts rest on: verified by a bound of every leaf computed in float64 and rounded outward; falsified by an
 input judged in float64 (attacks come first, and every batch of domains offers the points where its bounds are taken).

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.problem import Ball
@@ -19,7 +20,7 @@ from verifiers.bounds import margin_bounds
 from verifiers.bounds.inputs import input_set
 from verifiers.bounds.optimized import Start, Sweep, Trace, gradients, triangles
 from verifiers.bounds.optimized_ascent import Schedule
-from verifiers.bounds.optimized_bounds import relaxed, tighten
+from verifiers.bounds.optimized_bounds import tighten
 from verifiers.bounds.optimized_margins import margin_rows, optimized_margins, relaxed_input
 from verifiers.bounds.rounding import Nearest
 from verifiers.lp.chain import instances
@@ -78,7 +79,10 @@ def test_reaches_the_triangle_optimum(seed):
     bounds = [(torch.tensor(low)[None], torch.tensor(up)[None]) for low, up in image.intervals]
     ball, point = Ball("linf", 0.3), x.float()[None]
     graph = graph_for(module.double(), (3,))
-    state = relaxed(graph, input_set(point.double(), ball), input_set(point, ball), bounds)
+    state = relaxed_input(graph, point[0], ball, Deadline())
+    assert state is not None
+    for index, (low, up) in zip(graph.relus, bounds, strict=True):
+        state.replace(index, low, up)
     found, _ = state.raise_rows(margin_rows(graph, 0, torch.tensor([1, 2])), Schedule(300, 0.5), never, Deadline())
     program = relax(image.layers, image.inputs, image.intervals)
     for place, other in enumerate((1, 2)):
@@ -181,6 +185,22 @@ def test_out_of_time_carries_crown():
     with pytest.raises(OutOfTime) as late:
         optimized_margins(graph, x, label, ball, Schedule(8), Deadline.after(0.0))
     assert late.value.margins is not None
+
+
+def test_other_activations_keep_their_planes():
+    """Sigmoid, max pool and ReLU in one network: sound, never below CROWN, above it where a ReLU has a choice."""
+    torch.manual_seed(1)
+    module = nn.Sequential(
+        nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.ReLU(),
+        nn.Unflatten(1, (2, 2, 2)), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 3),
+    ).double()  # fmt: skip
+    graph, ball, x = graph_for(module, (3,)), Ball("linf", 0.4), torch.zeros(1, 3, dtype=torch.float64)
+    label = module(x).argmax(dim=1)
+    crown, found = (margin_bounds(graph, x, label, ball),
+                    optimized_margins(graph, x, label, ball, Schedule(20), Deadline()))  # fmt: skip
+    assert (found >= crown).all()
+    assert float((found - crown)[crown.isfinite()].max()) > 1e-4
+    assert (margins_at(module, points_in(x[0], ball, 500), int(label)) >= found[0]).all()
 
 
 def test_rows_with_constants():
