@@ -36,6 +36,8 @@ OPS: dict[str, tuple[LinearOp, Shape]] = {
     "pad": (Pad((1, 0, 2), (0, 3, 1)), (2, 3, 1)),
     "crop": (Pad((-1, 0), (2, -2)), (2, 4)),
     "select": (Select(1, (3, 0)), (2, 4, 2)),
+    "select unevenly": (Select(1, (0, 2, 3)), (2, 4)),
+    "select unevenly within": (Select(0, (0, 2, 3)), (4, 2)),
     "select twice": (Select(0, (1, 1, 0, 1)), (3, 2)),
     "expand": (Expand((3, 1, 2)), (1, 4, 1)),
     "sum": (Sum((1, 3, 2)), (4, 3, 2)),
@@ -75,11 +77,15 @@ def check_against_the_matrix(op: LinearOp, shape: Shape) -> None:
         assert op.selects() == one_to_one
         assert set(matrix.flatten().tolist()) <= {0.0, 1.0}
         assert bool((used.sum(dim=1) <= 1).all())
-    # the transpose is what autograd finds
-    leaf = x.clone().requires_grad_()
-    (op.linear(leaf) * rows[:3]).sum().backward()
-    assert leaf.grad is not None
-    assert torch.allclose(leaf.grad, op.adjoint(rows[:3], shape), atol=1e-12)
+    # the transpose is what autograd finds, both ways
+    for start, change, back, other in (
+        (x, op.linear, op.adjoint(rows[:3], shape), rows[:3]),
+        (rows[:3], lambda r: op.adjoint(r, shape), op.linear(x), x),
+    ):
+        leaf = start.clone().requires_grad_()
+        (change(leaf) * other).sum().backward()
+        assert leaf.grad is not None
+        assert torch.allclose(leaf.grad, back, atol=1e-12)
 
 
 sizes = st.integers(1, 4)
