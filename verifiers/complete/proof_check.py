@@ -156,7 +156,7 @@ class Checker:
 
     def _data_error(self, k: int, reach: Array) -> float:
         layer = self._layers[k]
-        return float(layer.weight_error * reach.max(initial=0.0) + layer.bias_error)
+        return float(layer.weight_error) * float(reach.max(initial=0.0)) + float(layer.bias_error)
 
     def _raise(self, part: _Part, k: int, entries: Array, name: str | None) -> None:
         """Better bounds of neurons `entries` of layer k: by the multipliers `name`, or CROWN's slopes without any."""
@@ -173,7 +173,8 @@ class Checker:
             part.upper[k][entries[chosen]] = np.minimum(part.upper[k][entries[chosen]], upper)
 
     def _given(self, part: _Part, k: int, name: str | None, rows: Array) -> _Multipliers:
-        slopes, gammas = [], []
+        slopes: list[Array] = []
+        gammas: list[Array] = []
         for j in range(k):
             crown = (part.upper[j] >= -part.lower[j]).astype(float)
             for values, kind, default in ((slopes, "slopes", crown), (gammas, "gammas", np.zeros(self._widths[j]))):

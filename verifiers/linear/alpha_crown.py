@@ -4,8 +4,9 @@ Relaxed as in CROWN: an unstable ReLU on [l, u] lies between its chord and a lin
 for each neuron and each bounded row, rows of intermediate layers included, and found by projected ascent (Adam) with
 gradients that need no tape (`verifiers.bounds.optimized`). With fixed intermediate bounds the best alpha reaches the
 optimum of the triangle linear program (Salman et al., 2019). Other activations keep CROWN's lines. Sound for all
-networks that CROWN is sound for, for l_inf, l2 and l1 balls, box included: any slope in [0, 1] is, and the slopes found in float32 are used for a
-bound computed in float64 and rounded outward. Never below CROWN's bounds, because both are computed.
+networks that CROWN is sound for, for l_inf, l2 and l1 balls, box included: any slope in [0, 1] is, and the slopes
+found in float32 are used for a bound computed in float64 and rounded outward. Never below CROWN's bounds, because
+both are computed.
 
 Cost: `iterations` times two passes (back to the input and forward again) per unstable neuron and side.
 
