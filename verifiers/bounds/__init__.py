@@ -10,7 +10,6 @@ from torch import Tensor
 from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.network import Network
 from sokbench.core.problem import Ball
-from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
 from .forward import run_forward
@@ -18,7 +17,7 @@ from .inputs import InputSet, Interval
 from .plans import Plan, plan_of
 from .propagation import margins, run
 from .relaxations import INTERVAL
-from .request import checked_inputs, checked_labels, full_margins
+from .request import bounding_graph, checked_inputs, checked_labels, full_margins
 from .rounding import Outward
 from .state import Bounds
 
@@ -34,10 +33,10 @@ class NodeBounds(NamedTuple):
     upper: Tensor
 
 
-def prepare(network: Network) -> None:
-    """Trace `network` and compute the constants of its graph that every bound needs."""
-    graph = graph_of(network)
-    _ = graph.magnitudes, graph.row_sums
+def prepare(network: Network, method: str | Plan = "crown") -> None:
+    """Trace `network` and compute the constants of its graph that every bound by `method` needs."""
+    graph = bounding_graph(network, plan_of(method))
+    _ = graph.magnitudes, graph.gains
 
 
 def bounds(network: Network, x: Tensor, ball: Ball | InputSet, method: str | Plan = "crown") -> list[NodeBounds]:
@@ -47,7 +46,8 @@ def bounds(network: Network, x: Tensor, ball: Ball | InputSet, method: str | Pla
     bounded by back-substitution (where the plan has it), so this costs more than margins, which need only some.
     Raises as `preactivation_bounds`.
     """
-    graph, plan = graph_of(network), plan_of(method)
+    plan = plan_of(method)
+    graph = bounding_graph(network, plan)
     with torch.no_grad():
         found, _, _ = run_plan(graph, checked_inputs(graph, x, ball), plan, Deadline(), everywhere=True)
         pairs = zip(graph.nodes, map(_known, found.intervals), strict=True)
@@ -103,7 +103,7 @@ def margin_bounds(
     plan: str | Plan = "crown",
     deadline: Deadline = Deadline(),  # noqa: B008
 ) -> Tensor:
-    """Lower bounds (B, C) of f_y - f_j over the ball around each input, float64; +inf at j = y.
+    """Lower bounds (B, C) of f_y - f_j over the ball around each input, float64 on the graph's device; +inf at j = y.
 
     x: (B, *input_shape); labels: (B,). The bounds hold in real arithmetic. They are never below interval bounds.
     Raises as `preactivation_bounds`; `OutOfTime` carries the bounds that intervals give for what was left undone.

@@ -6,11 +6,20 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import InvalidInput
+from sokbench.core.network import Network
 from sokbench.core.problem import Ball, check_inputs
+from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
 from .inputs import InputSet, input_set
+from .plans import Plan
 from .propagation import other_classes
+
+
+def bounding_graph(network: Network, plan: Plan) -> Graph:
+    """The graph that `plan` runs on: on a GPU where there is one and the plan is one of back-substitution."""
+    on_gpu = torch.cuda.is_available() and plan.domain is None
+    return graph_of(network, "cuda" if on_gpu else "cpu")
 
 
 def checked_inputs(graph: Graph, x: Tensor, ball: Ball | InputSet) -> InputSet:
@@ -28,12 +37,12 @@ def checked_inputs(graph: Graph, x: Tensor, ball: Ball | InputSet) -> InputSet:
             raise InvalidInput(f"the input set is {found}, the inputs are {tuple(x.shape)} and sets are in float64")
         return ball
     check_inputs(x, ball)
-    return input_set(x.detach().double().cpu(), ball)
+    return input_set(x.detach().to(graph.device, torch.float64), ball)
 
 
 def checked_labels(graph: Graph, x: Tensor, labels: Tensor) -> Tensor:
-    """labels as integers on the CPU. Raises `InvalidInput` unless there is one class for each of x."""
-    labels = labels.long().cpu()
+    """labels as integers where the graph is. Raises `InvalidInput` unless there is one class for each of x."""
+    labels = labels.to(graph.device, torch.long)
     if labels.shape != x.shape[:1] or not bool(((labels >= 0) & (labels < graph.num_classes)).all()):
         raise InvalidInput(f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}")
     return labels

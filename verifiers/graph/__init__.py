@@ -20,16 +20,19 @@ from .simplify import simplify
 __all__ = ["Graph", "Node", "graph_of", "trace"]
 
 # a network is immutable and tracing one costs more than bounding it; forgotten together with the network
-_GRAPHS: WeakKeyDictionary[Network, Graph] = WeakKeyDictionary()
+_GRAPHS: WeakKeyDictionary[Network, dict[str, Graph]] = WeakKeyDictionary()
 
 
-def graph_of(network: Network) -> Graph:
-    """The graph of `network` for bounding: float64 on the CPU, detached, batch norms folded, dropout removed.
+def graph_of(network: Network, device: str = "cpu") -> Graph:
+    """The graph of `network` for bounding: float64 on `device`, detached, batch norms folded, dropout removed.
 
     Raises `Unsupported` for an operation that is not known, naming it and where it stands.
     """
     if network not in _GRAPHS:
         module = network.module
         graph = module.graph() if isinstance(module, GraphModule) else trace(module, network.input_shape)
-        _GRAPHS[network] = simplify(graph)
-    return _GRAPHS[network]
+        _GRAPHS[network] = {"cpu": simplify(graph)}
+    held = _GRAPHS[network]
+    if device not in held:
+        held[device] = held["cpu"].cast(device=device)
+    return held[device]

@@ -40,6 +40,11 @@ class Graph:
         return len(self.nodes) - 1
 
     @property
+    def device(self) -> torch.device:
+        """Where the tensors of its operations are."""
+        return self._first_tensor().device
+
+    @property
     def num_classes(self) -> int:
         return self.nodes[-1].shape[0]
 

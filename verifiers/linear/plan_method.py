@@ -21,10 +21,10 @@ class PlanMethod(BoundingVerifier):
 
     @final
     def prepare(self, network: Network) -> None:
-        """Trace the network's graph and compute the constants that bounding needs."""
+        """Trace the network's graph and compute the constants that bounding needs, where it will run."""
         from verifiers.bounds import prepare
 
-        prepare(network)
+        prepare(network, self.plan)
 
     @final
     def margins(
@@ -39,8 +39,10 @@ class PlanMethod(BoundingVerifier):
         `Unsupported`."""
         from sokbench.core.errors import Unsupported
         from verifiers.bounds import margin_bounds
-        from verifiers.graph import graph_of
+        from verifiers.bounds.plans import plan_of
+        from verifiers.bounds.request import bounding_graph
 
         if ball.norm not in self.info.norms:
             raise Unsupported(f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
-        return margin_bounds(graph_of(network), x, labels, ball, self.plan, deadline)
+        graph = bounding_graph(network, plan_of(self.plan))
+        return margin_bounds(graph, x, labels, ball, self.plan, deadline).to(x.device)
