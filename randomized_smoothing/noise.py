@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sokbench.core.errors import InvalidInput, UnknownName
 
+from .bits import fill_laplace, fill_uniform
 from .noise_base import Noise, check_positive
 from .noise_gaussian import DiscreteGaussian, Gaussian
 from .noise_pixels import Ablation, Replacement
@@ -51,12 +52,7 @@ class Laplace(Noise):
         check_positive("scale of the Laplace noise", self.scale)
 
     def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
-        import torch
-
-        # by inversion, in float64: 24 bits would cut the tails off at 17 scales and leave gaps before that
-        uniform = torch.empty(out.shape, dtype=torch.float64).uniform_(-1.0, 1.0, generator=generator)
-        magnitude = uniform.abs().clamp_max_(1.0 - 2.0**-53).neg_().log1p_().mul_(-self.scale)
-        out.copy_(magnitude.copysign_(uniform))
+        fill_laplace(out, self.scale, generator)
         out.add_(x)
 
 
@@ -71,7 +67,7 @@ class Uniform(Noise):
         check_positive("half_width of the uniform noise", self.half_width)
 
     def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
-        out.uniform_(-self.half_width, self.half_width, generator=generator)
+        fill_uniform(out, self.half_width, generator)
         out.add_(x)
 
 

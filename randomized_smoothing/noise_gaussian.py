@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from sokbench.core.errors import InvalidInput
 
+from .bits import fill_normal
 from .noise_base import LARGEST_INPUT, Noise, check_positive, check_whole
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Gaussian(Noise):
         check_positive("sigma of the Gaussian noise", self.sigma)
 
     def sample_(self, out: Tensor, x: Tensor, generator: Generator) -> None:
-        out.normal_(0.0, self.sigma, generator=generator)
+        fill_normal(out, self.sigma, generator)
         out.add_(x)
 
 
