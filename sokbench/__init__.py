@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.bounds import bounds as bounds
     from .core.certifier import ABSTAIN as ABSTAIN
     from .core.certifier import Certificate as Certificate
     from .core.certifier import Certifier as Certifier
@@ -53,6 +54,7 @@ _HOME = {
     "UnknownName": "core.errors",
     "Unsupported": "core.errors",
     "Verdict": "core.outcome",
+    "bounds": "core.bounds",
     "certified_radius": "core.radius",
     "certifier": "core.registry",
     "load_network": "networks",
