@@ -243,6 +243,7 @@ HANDLERS: dict[str, Handler] = {
     "gelu": lambda b, x, approximate: b.add(elementwise.Gelu(approximate), x),
     "group_norm": lambda b, x, groups, weight, bias, eps, _: compose.group_norm(b, x, groups, weight, bias, eps),
     "hardsigmoid": lambda b, x: compose.clamp(b, b.scale(x, 1 / 6, 0.5, roundings=1), 0, 1),
+    "hardswish": lambda b, x: b.product(x, compose.clamp(b, b.scale(x, 1 / 6, 0.5, roundings=1), 0, 1)),
     "hardtanh": compose.clamp,
     "instance_norm": _instance_norm,
     "layer_norm": lambda b, x, shape, weight, bias, eps, _: compose.layer_norm(b, x, len(shape), weight, bias, eps),

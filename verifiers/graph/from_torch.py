@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from sokbench.core.errors import Unsupported
+from sokbench.core.errors import Unsupported, first_line
 
 from .aten import HANDLERS, IDENTITIES, SEEDED_BY_DROPOUT
 from .build import Builder, Value
@@ -49,8 +49,9 @@ def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
     except _UnknownOperation as unknown:
         try:
             return _convert(program.run_decompositions(_decompositions()), module, tuple(input_shape), first)
-        except (Unsupported, *_TORCH_ERRORS):
-            raise Unsupported(str(unknown)) from None
+        except (Unsupported, *_TORCH_ERRORS) as error:
+            rest = "" if str(error) == str(unknown) else f"; in terms of others: {first_line(error)}"
+            raise Unsupported(f"{unknown}{rest}") from None
 
 
 def _exported(module: Module, example: Tensor) -> Any:

@@ -154,6 +154,7 @@ class Applied(nn.Module):
         (lambda y: y.sort(1).values, "'sort' at sort"),
         (lambda y: y.max(1).indices.float() * y.sum(1), "not known"),
         (lambda y: y**2.5, "the power 2.5"),
+        (lambda y: nn.functional.celu(y), "'celu' at celu is not known; in terms of others: .*'expm1'"),
         (lambda y: y.masked_fill(torch.tensor([True, False, False, True]), -torch.inf), "infinite"),
         (lambda y: y if y.sum() > 0 else -y, "cannot trace"),
     ],
