@@ -198,12 +198,12 @@ SILU = _bump(
 
 
 def _normal_density(x: Tensor) -> Tensor:
-    return (-x.clamp(-40, 40).square() / 2).exp() / math.sqrt(2 * math.pi)
+    return (-0.5 * x.clamp(-40, 40).square()).exp() * (1 / math.sqrt(2 * math.pi))
 
 
 def _normal_cdf(x: Tensor) -> Tensor:
-    tail: Tensor = torch.special.erfc(-x / math.sqrt(2))
-    return tail / 2
+    tail: Tensor = torch.special.erfc(-math.sqrt(0.5) * x)
+    return 0.5 * tail
 
 
 # f'' = density (2 - x^2)

@@ -114,8 +114,9 @@ def _below(g: _Curves) -> _Line:
     left, right = curved & (lower < start), curved & (upper > stop)
     touch = torch.where(curved, g.curve.touch(lower, upper).clamp(start, torch.maximum(start, stop)), lower)
     with torch.no_grad():
-        t_left, none_left, kink_left = _touch(g, left, ~right, lower, stop, start, touch)
-        t_right, none_right, kink_right = _touch(g, right, ~left, upper, start, stop, touch)
+        inner, outer = torch.cat([start, stop]), torch.cat([stop, start])
+        found = _touch(g, torch.cat([left, right]), torch.cat([lower, upper]), outer, inner, touch.repeat(2))
+        (t_left, t_right), (none_left, none_right), (kink_left, kink_right) = (part.chunk(2) for part in found)
         chord = ~curved | none_left | none_right | (t_left > t_right)
     touch = torch.where(curved, torch.minimum(torch.maximum(touch, t_left), t_right), lower)
     slope = torch.where(chord & (upper > lower), _secant(g, lower, upper), g.slope(touch))
@@ -145,34 +146,40 @@ def _secant(g: _Curves, left: Tensor, right: Tensor) -> Tensor:
 
 
 def _touch(
-    g: _Curves, needed: Tensor, alone: Tensor, end: Tensor, outer: Tensor, inner: Tensor, free: Tensor
+    g: _Curves, needed: Tensor, end: Tensor, outer: Tensor, inner: Tensor, free: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(t between inner and outer, whether there is none, whether it is a kink) for the tangent through (end, g(end)).
 
-    inner: the end of the convex part on the side of `end`, outer: the other one. The gap by which the tangent at t
-    passes below (end, g(end)) shrinks as t moves towards it; if it is negative even at `outer`, no tangent of the
-    convex part passes there; if it is positive at `inner`, the slope jumps there. Where it is positive at `free` and
-    the other end is in the convex part (`alone`), `free` will do.
+    All for the lower ends, then for the upper ones. inner: the end of the convex part on the side of `end`, outer: the
+    other one. The gap by which the tangent at t passes below (end, g(end)) shrinks as t moves towards it; if it is
+    negative even at `outer`, no tangent of the convex part passes there; if it is positive at `inner`, the slope jumps
+    there. Where it is positive at `free` and the other end is in the convex part, `free` will do.
     """
+    alone, sign = ~torch.cat(needed.chunk(2)[::-1]), g.sign.repeat(2)
     t, none, kink = torch.where(needed & alone, free, inner), torch.zeros_like(needed), torch.zeros_like(needed)
-    needed = needed & ~(alone & (free != inner) & (_gap(g.curve, g.sign, free, end) > 0))
+    needed = needed & ~(alone & (free != inner) & (_gap(g.curve, sign, end)(free) > 0))
     if bool(needed.any()):
-        sign, end, outer, inner = g.sign[needed], end[needed], outer[needed], inner[needed]
-        first, last = _gap(g.curve, sign, outer, end), _gap(g.curve, sign, inner, end)
+        gap, outer, inner = _gap(g.curve, sign[needed], end[needed]), outer[needed], inner[needed]
+        first, last = gap(outer), gap(inner)
         sharp = (last > 0) & (g.curve.kink is not None)
-        found = _root(lambda at: _gap(g.curve, sign, at, end), outer, inner, first, last)
-        t[needed] = torch.where(sharp, inner, found)
+        t[needed] = torch.where(sharp, inner, _root(gap, outer, inner, first, last))
         none[needed], kink[needed] = first <= 0, sharp
     return t, none, kink
 
 
-def _gap(curve: Curve, sign: Tensor, t: Tensor, end: Tensor) -> Tensor:
-    return sign * (curve.value(end) - curve.value(t) - curve.slope(t) * (end - t))
+def _gap(curve: Curve, sign: Tensor, end: Tensor) -> Callable[[Tensor], Tensor]:
+    height = curve.value(end)
+    return lambda t: sign * (height - curve.value(t) - curve.slope(t) * (end - t))
 
 
 def _level(g: _Curves, needed: Tensor, slope: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     """t in the convex part [start, stop] with g'(t) = slope, or the end or the kink that is nearest to it."""
     t = start.clone()
+    if g.curve.kink is not None:  # g' jumps at 0: look on one side of it
+        around = (start < 0) & (stop > 0)
+        left, right = (g.sign * side for side in g.curve.kink)
+        stop = torch.where(around & (slope < left), -torch.finfo(t.dtype).tiny, stop)
+        start = torch.where(around & (slope > right), 0.0, start)
     if bool(needed.any()):
         sign, wanted, first, last = g.sign[needed], slope[needed], start[needed], stop[needed]
         ends = (wanted - sign * g.curve.slope(end) for end in (first, last))
@@ -188,19 +195,21 @@ def _root(f: Callable[[Tensor], Tensor], first: Tensor, last: Tensor, above: Ten
     Bisection, then the Illinois rule, on the scale of arsinh, which takes 1e300 to 691: huge intervals need few steps
     more than small ones. No certificate rests on how far it gets.
     """
-    near, far = first.asinh(), last.asinh()
-    middle, kept = near, torch.zeros_like(above)  # kept: the sign of the end that stayed
+    near, far, tiny = first.asinh(), last.asinh(), torch.finfo(first.dtype).tiny
+    middle = near
+    before = torch.zeros_like(near, dtype=torch.bool)
     for step in range(_BISECTIONS + _SECANTS):
-        middle = (near + far) / 2
-        if step >= _BISECTIONS:
-            inner = near + (far - near) * (above / (above - below))
-            middle = torch.where(inner.isfinite(), inner, middle)
+        bisect = step < _BISECTIONS
+        share = 0.5 if bisect else (above / (above - below).clamp(min=tiny)).clamp(0.0, 1.0)
+        middle = near + (far - near) * share
         value = f(middle.sinh())
-        go_on = value > 0
-        above = torch.where(go_on, value, torch.where(kept > 0, above / 2, above))
-        below = torch.where(go_on, torch.where(kept < 0, below / 2, below), value)
-        near, far = torch.where(go_on, middle, near), torch.where(go_on, far, middle)
-        kept = torch.where(go_on, -1.0, 1.0)
+        ahead = value > 0
+        if not bisect:  # the end that stays for the second time counts half
+            above = torch.where(before | ahead, above, above * 0.5)
+            below = torch.where(before & ahead, below * 0.5, below)
+        above, below = torch.where(ahead, value, above), torch.where(ahead, below, value)
+        near, far = torch.where(ahead, middle, near), torch.where(ahead, far, middle)
+        before = ahead
     return torch.minimum(torch.maximum(middle.sinh(), torch.minimum(first, last)), torch.maximum(first, last))
 
 
