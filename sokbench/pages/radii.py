@@ -58,8 +58,16 @@ class RadiusBoard:
 
     @cached_property
     def best(self) -> tuple[Curve, ...]:
-        """Of every model and noise the curve with the largest average radius."""
-        found = {(curve.cell.model, curve.cell.contender.noise): curve for curve in reversed(self.curves)}
+        """Of every model and noise the curve with the largest average radius, among those that answered all inputs and
+        drew all samples: a pass that stops once given radii are decided says less about others."""
+        inputs = {curve.cell.model: 0 for curve in self.curves}
+        for curve in self.curves:
+            inputs[curve.cell.model] = max(inputs[curve.cell.model], len(curve.cell.rows))
+        found = {
+            (curve.cell.model, curve.cell.contender.noise): curve
+            for curve in reversed(self.curves)
+            if len(curve.cell.rows) == inputs[curve.cell.model] and "stopped" not in curve.cell.rows[0].parameters
+        }
         return tuple(curve for curve in self.curves if curve in found.values())
 
     @cached_property

@@ -37,12 +37,17 @@ _HEAD = (
 )
 _NOTES = (
     "Percent of all images that are classified correctly and certified beyond the radius, with the Wilson 95% "
-    "interval. All of it is probabilistic: a certificate is of the smoothed classifier, with confidence 1 - alpha per "
-    "image.",
+    "interval. Unless a group says deterministic, all of it is probabilistic: a certificate is of the smoothed "
+    "classifier, with confidence 1 - alpha per image.",
     "In round brackets: printed by the SoK, for networks of its own; each of its cells is the best over noises that it "
     "does not name. The envelope over deviations is the same kind of number, a choice made on the test images, and the "
     "rows of one deviation are without it.",
 )
+_PRINTED: Final = "As printed, with the envelope over deviations"
+_ENVELOPE: Final = "Measured, envelope over deviations"
+_SINGLE: Final = "Measured, one deviation"
+_EXACT: Final = "Measured, deterministic: every form of the noise is evaluated, nothing is left to chance"
+_GROUPS: Final = (_PRINTED, _ENVELOPE, _SINGLE, _EXACT)
 _MISSING = "not run: this network has no weights here, and takes days to train without a GPU. "
 _FILL = (
     "Not run: networks that take days to train without a GPU. To fill such a row: python -m models.train "
@@ -99,6 +104,7 @@ def _table(norm: str, suite: str, cells: Sequence[Measured]) -> Table:
     rows = [_printed_row(one, measured.get(key), radii) for one, key in zip(printed, keys, strict=True)]
     for key, found in measured.items():
         rows += _alone(found, radii, with_envelope=key not in keys)
+    rows.sort(key=lambda row: _GROUPS.index(row.group))
     rows += [
         _logged(log, radii) for log in load() if log.about.norm == norm and dataset_key(log.about.dataset) == DATASET
     ]
@@ -116,10 +122,10 @@ def _printed_row(one: Printed, found: Measurement | None, radii: Sequence[str]) 
         command = f"To fill it: python -m models.train {names} (and other deviations), sokbench run {SUITE}"
         why = _MISSING + (command if names else "Pre-training on ImageNet has no recipe here.")
         entries = [Cell("not run", published=one.values.get(radius, ""), note=why) for radius in radii]
-        return Row((*map(Cell, texts), Cell(), Cell(), *entries), "As printed, with the envelope over deviations")
+        return Row((*map(Cell, texts), Cell(), Cell(), *entries), _PRINTED)
     shares = [_envelope(found.cells, number(radius)) for radius in radii]
     entries = [_cell(share, one.values.get(radius, "")) for share, radius in zip(shares, radii, strict=True)]
-    return Row((*map(Cell, texts), *_counts(found.cells), *entries), "As printed, with the envelope over deviations")
+    return Row((*map(Cell, texts), *_counts(found.cells), *entries), _PRINTED)
 
 
 def _alone(found: Measurement, radii: Sequence[str], with_envelope: bool) -> list[Row]:
@@ -128,11 +134,12 @@ def _alone(found: Measurement, radii: Sequence[str], with_envelope: bool) -> lis
     if with_envelope and len(found.cells) > 1:
         entries = [_cell(_envelope(found.cells, number(radius))) for radius in radii]
         head = (*map(Cell, texts), Cell(f"{found.noise}, envelope"), *_counts(found.cells))
-        rows.append(Row((*head, *entries), "Measured, envelope over deviations"))
+        rows.append(Row((*head, *entries), _ENVELOPE))
     for cell in found.cells:
         entries = [_cell(certified_accuracy(cell.rows, number(radius))) for radius in radii]
         head = (*map(Cell, texts), Cell(cell.contender.noise), *_counts([cell]))
-        rows.append(Row((*head, *entries), "Measured, one deviation"))
+        entry = catalog().get(found.certifier)
+        rows.append(Row((*head, *entries), _EXACT if entry and entry.info.deterministic else _SINGLE))
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -118,10 +119,16 @@ def test_early_stopping_keeps_alpha() -> None:
     alpha, n, truth = 0.02, 3000, 0.9
     rule = stopping([(sokbench.certifier("neyman_pearson"), [0.5, 0.64, 0.7])], Gaussian(0.5), n, alpha)
     rng, wrong, stages = np.random.default_rng(0), 0, geometric_stages(n)
+    decided = cache(rule.decided)
+
+    @cache
+    def false(hits: int, stage: int) -> bool:
+        return bool(lower_bound(hits, stages[stage], level_of(stages[stage], n, alpha)) > truth)
+
     for _ in range(10_000):
-        steps = rng.binomial(np.diff([0, *stages]), truth).cumsum()
-        stage = next((i for i, hits in enumerate(steps) if rule.decided(int(hits), i)), len(stages) - 1)
-        wrong += bool(lower_bound(steps[stage], stages[stage], level_of(stages[stage], n, alpha)) > truth)
+        steps = rng.binomial(np.diff([0, *stages]), truth).cumsum().tolist()
+        stage = next((i for i, hits in enumerate(steps) if decided(hits, i)), len(stages) - 1)
+        wrong += false(steps[stage], stage)
     assert wrong / 10_000 <= alpha
 
 

@@ -12,6 +12,7 @@ from sokbench.pages.charts import _band, cactus, family_marker, radius_curves, t
 from sokbench.pages.radii import radius_boards
 from sokbench.pages.relaxations import CASES, drawings
 from sokbench.pages.svg import MARKERS, Scale, chart, decades, marker_path
+from sokbench.rows import Row
 from tests.sokbench.made import row, rows
 from tests.sokbench.pages.synthetic import make_row
 from tests.sokbench.pages.test_ladders import record
@@ -149,3 +150,23 @@ def test_bands_hold_their_curves_and_the_tradeoff_has_a_mark_per_noise() -> None
     assert picture.count('class="mark"') == 2
     assert 'aria-label="neyman_pearson' in picture
     assert str(tradeoff(replace(board, curves=board.curves[:1]))) == ""
+
+
+def test_the_best_curves_answered_all_inputs_with_all_samples() -> None:
+    def certificates(method: str, radius: float, inputs: int, **parameters: object) -> list[Row]:
+        return [
+            make_row(
+                index, 1, "m/a/g", method, 0.0, task="certify", norm="l2", noise={"kind": "gaussian", "sigma": 0.25},
+                alpha=0.001, prediction=1, certified_radius=radius, parameters=parameters, key=f"{method}-{index}",
+            )
+            for index in range(inputs)
+        ]  # fmt: skip
+
+    rows = certificates("renyi", 0.9, 10, stopped=True) + certificates("pixel_dp", 0.8, 5)
+    rows += certificates("lipschitz", 0.5, 10) + certificates("neyman_pearson", 0.6, 10)
+    (board,) = radius_boards(gather(rows))
+    assert [curve.cell.contender.method for curve in board.best] == ["neyman_pearson"]
+    assert [curve.cell.contender.method for curve in board.drawn] == [
+        "neyman_pearson", "renyi", "pixel_dp", "lipschitz",
+    ]  # fmt: skip
+    assert [board.place(curve) for curve in board.curves] == [1, 2, 0, 3]
