@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sokbench.core.deadline import Deadline
-from sokbench.core.problem import Ball
+from sokbench.core.problem import Ball, Norm
 from tests.verifiers.bounds.nets import dense, exact_logits, graph_for
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.bounds.forms import LinearBounds
@@ -21,7 +21,9 @@ from verifiers.bounds.plans import PLANS
 from verifiers.bounds.propagation import margins, run
 from verifiers.bounds.relaxations import INTERVAL
 from verifiers.bounds.rounding import Nearest, gamma
+from verifiers.bounds.targets import Target
 from verifiers.graph.graph import Graph
+from verifiers.graph.ops import LinearOp
 
 
 def layers(*pairs: tuple[list[list[float]], list[float]]) -> nn.Sequential:
@@ -146,6 +148,60 @@ def hidden_at(module: nn.Sequential, index: int, values: list[Fraction]) -> list
         sum((Fraction(w) * v for w, v in zip(row, values, strict=True)), Fraction(bias))
         for row, bias in zip(rows, biases, strict=True)
     ]
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), radius=st.sampled_from([0.0, 0.02, 0.4]))
+def test_windows_against_rational_arithmetic(seed: int, norm: Norm, radius: float) -> None:
+    """Convolutions whose rows stay on windows, with weights over 20 orders of magnitude, and inactive neurons."""
+    generator = torch.Generator().manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(1, 2, 2, 1, 1), nn.ReLU(), nn.Conv2d(2, 2, 2, 1, 0), nn.ReLU(), nn.Conv2d(2, 1, 2, 2, 0), nn.ReLU(),
+        nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2),
+    ).double()  # fmt: skip
+    for tensor in module.parameters():
+        tensor.data = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        tensor.data *= 2.0 ** torch.randint(-30, 30, tensor.shape, generator=generator)
+    graph, x = graph_for(module, (1, 4, 4)), torch.rand(1, 1, 4, 4, generator=generator, dtype=torch.float64)
+    target = graph.nodes[graph.relus[1]].inputs[0]
+    assert Target.of(graph, target, norm == "linf").patches is not None
+    for plan in ("crown", "fastlin", "crown_zero"):
+        bound = float(margin_bounds(graph, x, torch.tensor([0]), Ball(norm, radius), plan)[0, 1])
+        intervals = preactivation_bounds(graph, x, Ball(norm, radius), plan)
+        for corner in range(3):
+            steps = [0] * 16
+            for place in range(16) if norm == "linf" else [corner * 5]:
+                steps[place] = (-1, 1, 1 - 2 * (place % 2))[corner]
+            values = [Fraction(v) + Fraction(radius) * s for v, s in zip(x.flatten().tolist(), steps, strict=True)]
+            nodes = exact_nodes(graph, values)
+            assert bound == float("-inf") or Fraction(bound) <= nodes[-1][0] - nodes[-1][1], plan
+            for (lower, upper), relu in zip(intervals, graph.relus, strict=True):
+                exact = nodes[graph.nodes[relu].inputs[0]]
+                for low, value, up in zip(lower.flatten().tolist(), exact, upper.flatten().tolist(), strict=True):
+                    assert low == float("-inf") or Fraction(low) <= value
+                    assert up == float("inf") or value <= Fraction(up)
+
+
+def exact_nodes(graph: Graph, values: list[Fraction]) -> list[list[Fraction]]:
+    """Every node of a chain in rational arithmetic: affine operations as the matrices of their unit rows."""
+    found = [values]
+    for index, node in enumerate(graph.nodes[1:], start=1):
+        before = found[-1]
+        if isinstance(node.op, LinearOp):
+            shape = graph.nodes[index - 1].shape
+            size = len(torch.zeros(node.shape).flatten())
+            rows = node.op.unit_rows(torch.arange(size), shape, node.shape).flatten(1).tolist()
+            offset = node.op.offset
+            biases = [0.0] * size if offset is None else offset.expand(node.shape).flatten().tolist()
+            found.append(
+                [
+                    sum((Fraction(w) * v for w, v in zip(row, before, strict=True) if w), Fraction(bias))
+                    for row, bias in zip(rows, biases, strict=True)
+                ]
+            )
+        else:
+            found.append([max(v, Fraction(0)) for v in before])
+    return found
 
 
 def test_folded_batch_norm_against_high_precision() -> None:
