@@ -79,15 +79,6 @@ def _conv_transpose(
     return windows.conv_transpose(b, x, kernel, bias, place, windows.windows_of(dims, extra).kernel, groups)
 
 
-def _convolution(
-    b: Builder, x: Value, weight: Operand, bias: Operand, stride: Any, padding: Any, dilation: Any, transposed: bool,
-    extra: Any, groups: int,
-) -> Value:  # fmt: skip
-    if transposed:
-        return _conv_transpose(b, x, weight, bias, stride, padding, extra, groups, dilation)
-    return _conv(b, x, weight, bias, stride, padding, dilation, groups)
-
-
 def _avg_pool(
     dims: int, b: Builder, x: Value, kernel: Any, stride: Any, padding: Any, ceil: bool, counted: bool,
     divisor: int | None = None,
@@ -215,7 +206,6 @@ HANDLERS: dict[str, Handler] = {
     "addmm": _addmm,
     "adaptive_avg_pool1d": windows.adaptive_avg_pool,
     "adaptive_avg_pool2d": windows.adaptive_avg_pool,
-    "_adaptive_avg_pool2d": windows.adaptive_avg_pool,
     "adaptive_max_pool1d": lambda b, x, size: [windows.max_pool(b, x, windows.adaptive_windows(b, x, size))],
     "adaptive_max_pool2d": lambda b, x, size: [windows.max_pool(b, x, windows.adaptive_windows(b, x, size))],
     "amax": _LARGEST,
@@ -232,12 +222,10 @@ HANDLERS: dict[str, Handler] = {
     "clamp_max": compose.minimum,
     "clamp_min": compose.maximum,
     "concat": compose.concat,
-    "constant_pad_nd": lambda b, x, ends, value: _pad(b, x, ends, "constant", value),
     "conv1d": _conv,
     "conv2d": _conv,
     "conv_transpose1d": _conv_transpose,
     "conv_transpose2d": _conv_transpose,
-    "convolution": _convolution,
     "div": _quotient,
     "elu": _elu,
     "gelu": lambda b, x, approximate: b.add(elementwise.Gelu(approximate), x),
@@ -251,7 +239,6 @@ HANDLERS: dict[str, Handler] = {
     "linear": _linear,
     "log_sigmoid": lambda b, x: b.scale(b.add(elementwise.Softplus(), b.scale(x, -1.0)), -1.0),
     "log_softmax": lambda b, x, axis, _: compose.log_softmax(b, x, axis),
-    "_log_softmax": lambda b, x, axis, _: compose.log_softmax(b, x, axis),
     "lstm": _lstm,
     "lstm_cell": _lstm_cell,
     "masked_fill": lambda b, x, mask, value: compose.where(b, mask, value, x),
@@ -261,7 +248,6 @@ HANDLERS: dict[str, Handler] = {
     "max.other": compose.maximum,
     "max_pool1d": partial(_max_pool, 1),
     "max_pool2d": partial(_max_pool, 2),
-    "max_pool2d_with_indices": _first(partial(_max_pool, 2)),
     "maximum": compose.maximum,
     "mean": _reduced(compose.mean),
     "min": _SMALLEST,
@@ -270,7 +256,6 @@ HANDLERS: dict[str, Handler] = {
     "minimum": compose.minimum,
     "mm": compose.matmul,
     "mul": Builder.product,
-    "native_layer_norm": lambda b, x, shape, *rest: [compose.layer_norm(b, x, len(shape), *rest)],
     "neg": lambda b, x: b.scale(x, -1.0),
     "pad": _pad,
     "pow": compose.power,
@@ -281,7 +266,6 @@ HANDLERS: dict[str, Handler] = {
     "scaled_dot_product_attention": _attention,
     "selu": lambda b, x: _elu(b, x, *SELU),
     "softmax": lambda b, x, axis, _: compose.softmax(b, x, axis),
-    "_softmax": lambda b, x, axis, _: compose.softmax(b, x, axis),
     "softplus": _softplus,
     "stack": compose.stack,
     "sub": _difference,

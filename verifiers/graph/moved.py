@@ -96,7 +96,7 @@ def apply(b: Builder, name: str, change: Callable[..., Value], args: Sequence[An
 def _is_row_wise(name: str, args: Sequence[Any]) -> bool:
     if not isinstance(args[0], Moved):
         return False
-    if name in ("softmax", "_softmax"):
+    if name == "softmax":
         return args[1] in (-1, args[0].index.dim() - 1)
     if name in ("add", "sub", "mul", "div"):
         return all(isinstance(arg, (Moved, int, float)) for arg in args[:2])
