@@ -97,7 +97,8 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Back-substitution over `graph` and `inputs` (a batch of one, in the graph's precision).
+    """Back-substitution over `graph` and `inputs`, in the graph's precision. Where `inputs` is a batch of B, the rows
+    belong to its entries in order, R / B to each.
 
     sizes: max |z| of every node on the whole input set, for the rounding error; nothing where `rounding` asks for none.
     planes: of the nonlinear nodes that are no ReLUs, (1, *shape); they stay as they are.
@@ -211,12 +212,18 @@ class Sweep:
             if trace is not None:
                 least, trace.point = self.minimiser(rows)
                 return constants + least
-            values = values + self.inputs.concretize(rows[None, None], rows.new_full((1, 1, 1), _BELOW), slice(0, 1))
+            values = values + self._least(rows)
             norm, size = self.rounding.norm(rows[None, None]), self._size(0)
             slack = slack + self.rounding.concretized(rows[0].numel(), norm, size) + self.rounding.added(values)
         elif trace is not None:
             trace.point = self.inputs.interval().lower.expand(len(constants), *self.graph.input_shape)
         return self.rounding.outward(values, slack, _BELOW)[0, 0]
+
+    def _least(self, rows: Tensor) -> Tensor:
+        """min of rows x over the inputs that they belong to, (1, 1, R)."""
+        batch = len(self.inputs.interval().lower)
+        grouped = rows.reshape(1, batch, -1, *rows.shape[1:])
+        return self.inputs.concretize(grouped, rows.new_full((1, 1, 1), _BELOW), slice(0, batch)).reshape(1, 1, -1)
 
     def minimiser(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """min of rows x over the input set (R,) and where it is attained (R, *shape)."""
@@ -227,8 +234,7 @@ class Sweep:
         # the minimum of a x over a set has the gradient x* in a, wherever it is unique
         with torch.enable_grad():
             leaf = rows.detach().requires_grad_(True)
-            sign = rows.new_full((1, 1, 1), _BELOW)
-            least = self.inputs.concretize(leaf[None, None], sign, slice(0, 1))[0, 0]
+            least = self._least(leaf)[0, 0]
             (point,) = torch.autograd.grad(least.sum(), leaf)
         return least.detach(), point
 
