@@ -43,7 +43,7 @@ def bound(slug: str, module: nn.Module, x: Tensor, label: int, ball: sokbench.Ba
     return method.margins(Network("test", module, tuple(x.shape[1:]), classes, ""), x, torch.tensor([label]), ball)[0]
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_sampling(seed: int, norm: str, cut: bool) -> None:
     ball = sokbench.Ball(norm, 0.3, 0.0, 1.0) if cut else sokbench.Ball(norm, 0.3)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def test_sampling(seed: int, norm: str, cut: bool) -> None:
             assert bool((bound(slug, module, x, 0, ball) <= reached).all()), slug
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), radius=st.floats(0.0, 1.0), scale=st.sampled_from([0.3, 1.0, 3.0]))
 def test_never_above_the_exact_optimum(seed: int, radius: float, scale: float) -> None:
     module = dense([2, 4, 3], seed, scale)
@@ -90,7 +90,7 @@ def test_deceiving_networks_are_never_verified(name: str) -> None:
             assert Fraction(float(found[1])) <= exact[0] - exact[1] < 0, slug
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
@@ -112,7 +112,7 @@ def test_against_rational_arithmetic(data: st.DataObject) -> None:
         assert found == float("-inf") or Fraction(found) <= least, slug
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_the_quadratic_is_minimised(seed: int, norm: str, cut: bool) -> None:
     """Two layers: the bound is the minimum of the quadratic, here found by descent from the best of many points."""
@@ -140,7 +140,7 @@ def test_the_quadratic_is_minimised(seed: int, norm: str, cut: bool) -> None:
             (gradient,) = torch.autograd.grad(values(points, row).sum(), points)
             points = project(points.detach() - 0.3 / (1 + step / 20) * gradient)
         least = float(values(points, row).detach().min()) + offset
-        if found[j] > intervals[j]:
+        if found[j] > intervals[j] + 1e-9:
             assert least - 1e-3 * (1 + abs(least)) <= float(found[j]) <= least + 1e-9
 
 

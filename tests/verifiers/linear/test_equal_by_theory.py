@@ -32,7 +32,7 @@ def questions(seed: int) -> list[tuple[Network, Tensor, Tensor]]:
     return found
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_parallel_lines_forwards_backwards_and_by_duality(seed: int, ball: sokbench.Ball) -> None:
     """DeepZ = Fast-Lin = Wong and Kolter, three computations."""
@@ -51,7 +51,7 @@ def test_duality_in_other_norms(seed: int, norm: str, cut: bool) -> None:
         assert torch.allclose(wk, fastlin, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_symbolic_intervals_forwards_and_backwards(seed: int, ball: sokbench.Ball) -> None:
     """AI2's zonotopes = hBox."""
@@ -60,7 +60,7 @@ def test_symbolic_intervals_forwards_and_backwards(seed: int, ball: sokbench.Bal
         assert torch.allclose(hbox, zonotope, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_crown_is_deeppoly_and_cnn_cert(seed: int, ball: sokbench.Ball) -> None:
     for network, x, labels in questions(seed):

@@ -59,7 +59,7 @@ def chain(seed: int) -> nn.Sequential:
     ).double()  # fmt: skip
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_margins_and_gradients_at_sampled_points(seed: int, ball: sokbench.Ball) -> None:
     for module, shape in ((dense([3, 6, 5, 6, 3], seed, 1.5), (3,)), (chain(seed), (1, 6, 6))):
