@@ -109,10 +109,10 @@ def deviation(samples: int, level: float) -> float:
 
 def gradient_bound(statistics: Mapping[str, float], sigma: float, alpha: float) -> float:
     """Upper bound of |m| / sigma with confidence 1 - alpha."""
-    first = math.sqrt(max(statistics["first"], 0.0)) / sigma
-    # inputs and noise are rounded to float32 when they are added: half an ulp of some |x| + 6 sigma per coordinate
-    rounding = math.sqrt(statistics["dimension"]) * 2.0**-23 * (1.0 + 8.0 * sigma) / sigma
-    product = statistics["product"] / sigma**2 + 2 * rounding * (first + 1.0)
+    first, second = (math.sqrt(max(statistics[half], 0.0)) / sigma for half in ("first", "second"))
+    # inputs and noise are rounded to float32 when they are added: by 2^-24 of at most |x| + 7 sigma per coordinate
+    rounding = math.sqrt(statistics["dimension"]) * 2.0**-23 * (statistics["reach"] + 8.0 * sigma) / sigma
+    product = statistics["product"] / sigma**2 + rounding * (first + second + rounding)
     within, across = (deviation(int(statistics[half]), alpha / 2) for half in ("even", "odd"))
     right = max(product + across * (first + rounding), 0.0)
     # |m|^2 - t |m| <= right

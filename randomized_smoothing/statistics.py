@@ -42,17 +42,19 @@ class Moments:
         self.drawn += len(rows)
 
     def summary(self) -> dict[str, float]:
-        """What certificates need: the product of the two mean vectors, the square of the first one's length, how many
-        samples each is of, the input's dimension, and mean and mean square of the soft output."""
+        """What certificates need: the product of the two mean vectors, the squares of their lengths, how many samples
+        each is of, the input's dimension and largest value, and mean and mean square of the soft output."""
         even, odd = self.values[:-SOFT].view(2, -1)
         counts = (self.drawn + 1) // 2, self.drawn // 2
         means = even / counts[0], odd / max(counts[1], 1)
         return {
             "product": float(means[0] @ means[1]),
             "first": float(means[0] @ means[0]),
+            "second": float(means[1] @ means[1]),
             "even": counts[0],
             "odd": counts[1],
             "dimension": len(self.centre),
+            "reach": float(self.centre.abs().max()),
             "soft_mean": float(self.values[-2]) / self.drawn,
             "soft_square": float(self.values[-1]) / self.drawn,
         }

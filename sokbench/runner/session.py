@@ -87,13 +87,17 @@ class Session:
         """A sampling pass tells how far it has come, and the seconds of its sittings add up."""
         if series.task != "sample":
             return reply_of(worker.ask(ask), worker.log_tail())
-        key = Keys(series).of(ask.index)
-        begun = self._parts.get(key)
+        key, begun = Keys(series).of(ask.index), self._begun(series, ask.index)
         before = 0.0 if begun is None else begun.seconds
         answer = worker.ask(ask, lambda counted: self._keep(part_of(key, series.method_version, counted, before)))
         reply = reply_of(answer, worker.log_tail())
         reply.seconds += before
         return reply
+
+    def _begun(self, series: Series, index: int) -> Part | None:
+        """What an earlier sitting noted down of a sampling pass, if the code is still the same."""
+        part = self._parts.get(Keys(series).of(index)) if series.task == "sample" else None
+        return part if part is not None and part.method_version == series.method_version else None
 
     def _ask(self, series: Series, index: int, label: int) -> Ask | Reply:
         """The job's question; or, for a certificate without class counts, why there are none."""
@@ -101,8 +105,8 @@ class Session:
         counts: Counts = ((), ())
         moments: tuple[float, ...] = ()
         statistics: dict[str, float] = {}
-        begun = self._parts.get(Keys(series).of(index)) if series.task == "sample" else None
-        if begun is not None and begun.method_version == series.method_version:
+        begun = self._begun(series, index)
+        if begun is not None:
             counts = counts_of(begun.counts)
             moments = () if begun.moments is None else tuple(unpack(begun.moments).tolist())
         if series.counts is not None:

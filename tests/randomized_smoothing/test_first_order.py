@@ -100,6 +100,11 @@ def draws(rng: np.random.Generator, runs: int, n: int, distance: float, dimensio
     return hits, means[0], means[1]
 
 
+def statistics(product: float, square: float, half: int, dimension: int) -> dict[str, float]:
+    squares = {"first": square, "second": square}
+    return {"product": product, **squares, "even": half, "odd": half, "dimension": dimension, "reach": 1.0}
+
+
 @pytest.mark.parametrize(("distance", "dimension"), [(0.0, 2), (0.5, 30), (2.0, 200)])
 def test_the_gradient_bound_is_wrong_at_most_alpha_of_the_time(distance: float, dimension: int) -> None:
     alpha, n, runs, sigma = 0.05, 200, 10_000, 0.7
@@ -107,17 +112,11 @@ def test_the_gradient_bound_is_wrong_at_most_alpha_of_the_time(distance: float, 
     truth = float(norm.pdf(distance))
     wrong = 0
     for u, v in zip(sigma * even, sigma * odd, strict=True):
-        found = {"product": u @ v, "first": u @ u, "even": n // 2, "odd": n // 2, "dimension": dimension}
+        found = statistics(u @ v, u @ u, n // 2, dimension)
         wrong += gradient_bound(found, sigma, alpha) < truth
     assert wrong / runs <= alpha
     # and the bound is of use: at 200 samples within some tenths, at a million close
-    found = {
-        "product": (0.7 * truth) ** 2,
-        "first": (0.7 * truth) ** 2,
-        "even": 500_000,
-        "odd": 500_000,
-        "dimension": 9,
-    }
+    found = statistics((0.7 * truth) ** 2, (0.7 * truth) ** 2, 500_000, 9)
     assert truth <= gradient_bound(found, sigma, 0.001) <= truth + 0.05
 
 
@@ -127,7 +126,7 @@ def test_certificates_are_wrong_at_most_alpha_of_the_time() -> None:
     hits, even, odd = draws(np.random.default_rng(1), 10_000, n, distance, 5)
     wrong = 0
     for k, u, v in zip(hits[:2000].tolist(), even, odd, strict=False):
-        found = {"product": u @ v, "first": u @ u, "even": n // 2, "odd": n // 2, "dimension": 5}
+        found = statistics(u @ v, u @ u, n // 2, 5)
         certificate = FIRST.certify(np.array([9, 1]), np.array([k, n - k]), Gaussian(sigma), alpha, found)
         wrong += certificate.radius > distance
     assert wrong / 2000 <= alpha + 3 * np.sqrt(alpha / 2000)
@@ -154,7 +153,7 @@ def test_without_statistics_it_is_cohens() -> None:
 
 def test_a_flat_region_gains_and_a_half_space_does_not() -> None:
     selection, counts = np.array([9, 1]), np.array([98_000, 2_000])
-    flat = {"product": 0.0, "first": 1e-4, "even": 50_000, "odd": 50_000, "dimension": 784}
+    flat = statistics(0.0, 1e-4, 50_000, 784)
     steep = {**flat, "product": (0.5 * half_space(0.98)) ** 2, "first": 0.01}
     plain = NP.certify(selection, counts, Gaussian(0.5), 0.001).radius
     gained = FIRST.certify(selection, counts, Gaussian(0.5), 0.001, flat).radius

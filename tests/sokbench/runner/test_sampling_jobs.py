@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+from contextlib import closing
 
-from sokbench.parts import read_parts
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from sokbench.journal import Journal
+from sokbench.parts import PARTS, Part, read_parts
 from sokbench.rows import unpack
 from sokbench.runner.recording import Stamp
 from sokbench.runner.session import Session
-from sokbench.runner.workers import Zygote
 
 from .workshop import Workshop
 
@@ -18,7 +22,7 @@ certifiers = ["neyman_pearson"]
 noise = { kind = "gaussian", sigma = 0.25 }
 n = 1_000_000_000
 statistics = true
-limits.wall = 6
+limits.wall = 3000
 """
 
 STOPPED = """
@@ -31,29 +35,43 @@ stop = [{ method = "neyman_pearson", radii = [0.1, "1/5"] }, { method = "lipschi
 """
 
 
-def test_a_killed_pass_goes_on_inside_the_image(workshop: Workshop):
-    suite = workshop.suite(ENDLESS, subset="indices:0")
-    workshop.run(suite)
-    (row, certificate) = workshop.rows(suite)
-    assert (row.termination, certificate.termination) == ("timeout", "timeout")
-    again = workshop.plan(suite, retry=("timeout",))
-    (begun,) = again.parts.values()
-    first = unpack(begun.counts)
-    assert first.sum() > 1024
-    assert begun.moments is not None
-    assert begun.moments.shape == (2 * 784 + 2,)
-    parts = []
-    with Zygote() as zygote:
-        session = Session(zygote, Stamp("run", "tiny", False), {}, lambda row: None, again.parts, parts.append)
-        for group in again.groups:
-            session.run(group.batches)
-    second = unpack(parts[-1].counts)
-    assert (second >= first).all()
-    assert second.sum() > first.sum()
-    assert parts[-1].seconds > begun.seconds
-    # parts are no rows, and parts of other keys are not read
-    assert len(workshop.rows(suite)) == 2
-    assert read_parts(workshop.results, "tiny", ["another"]) == {}
+class Enough(Exception):
+    """Stands for whatever ends a run."""
+
+
+def test_a_killed_pass_goes_on_inside_the_image(shared_workshop: Workshop):
+    """A pass that would take hours is ended when it first tells how far it is, and again after it has gone on."""
+    suite = shared_workshop.suite(ENDLESS, subset="indices:0")
+    kept = []
+    folder = shared_workshop.results / "tiny" / "run"
+
+    def keep(part: Part) -> None:
+        with closing(Journal(folder, PARTS)) as parts:
+            parts.append(part)
+        kept.append(part)
+        if unpack(part.counts)[1].any():
+            raise Enough
+
+    for _ in range(2):
+        plan = shared_workshop.plan(suite)
+        session = Session(shared_workshop.zygote, Stamp("run", "tiny", False), {}, lambda row: None, plan.parts, keep)
+        with pytest.raises(Enough):
+            session.run(plan.groups[0].batches)
+    first, last = (unpack(part.counts) for part in (kept[-2], kept[-1]))
+    assert (last >= first).all()
+    assert last.sum() > first.sum()
+    assert kept[-1].seconds > kept[-2].seconds
+    assert kept[-1].moments.shape == (2 * 784 + 2,)
+    # parts are no rows, are found by their key alone, and count only for the code that made them
+    assert shared_workshop.rows(suite) == []
+    (key,) = plan.parts
+    assert read_parts(shared_workshop.results, "tiny", [key]) == {key: kept[-1]}
+    assert read_parts(shared_workshop.results, "tiny", ["another"]) == {}
+    series = plan.groups[0].batches[0].series
+    for version, counts in ((series.method_version, True), ("0" * 16, False)):
+        parts = {key: replace(kept[-1], method_version=version)}
+        session = Session(shared_workshop.zygote, Stamp("run", "tiny", False), {}, lambda row: None, parts, keep)
+        assert (session._begun(series, 0) is not None) is counts
 
 
 def test_a_pass_that_may_stop(shared_workshop: Workshop):
