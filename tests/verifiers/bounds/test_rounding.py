@@ -182,6 +182,33 @@ def test_windows_against_rational_arithmetic(seed: int, norm: Norm, radius: floa
                     assert up == float("inf") or value <= Fraction(up)
 
 
+@pytest.mark.parametrize("ball", [Ball("linf", 1e-3), Ball("l2", 0.0), Ball("l1", 1e-3)], ids=str)
+def test_deceiving_windows(ball: Ball) -> None:
+    """A convolution over three equal channels with weights w, -0.5 and -w: a row on its way through the layer below,
+    or a centre on its way up, loses the 0.5 unless it is paid for."""
+    first, second = nn.Conv2d(1, 3, 1).double(), nn.Conv2d(3, 1, 2).double()
+    first.weight.data.fill_(1.0)
+    first.bias.data.zero_()
+    second.weight.data = torch.tensor([BIG, -0.5, -BIG], dtype=torch.float64)[None, :, None, None].expand(1, 3, 2, 2)
+    second.bias.data.fill_(0.25)
+    module = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear(9, 2).double())
+    graph, x = graph_for(module, (1, 4, 4)), torch.ones(1, 1, 4, 4, dtype=torch.float64)
+    target = graph.nodes[graph.relus[1]].inputs[0]
+    assert Target.of(graph, target, ball.norm == "linf").patches is not None
+    exact = Fraction(0.25) - 2  # 4 places of -0.5
+    for plan in ("crown", "fastlin"):
+        lower, upper = preactivation_bounds(graph, x, ball, plan)[1]
+        assert all(
+            Fraction(low) <= exact <= Fraction(up)
+            for low, up in zip(lower.flatten().tolist(), upper.flatten().tolist(), strict=True)
+        )
+        naive, _ = run(graph, input_set(x, ball), PLANS[plan], Nearest(), graph.magnitudes, Deadline())
+        assert not any(
+            Fraction(float(low)) <= exact <= Fraction(float(up))
+            for low, up in zip(*(side.flatten() for side in naive.intervals[target]), strict=True)
+        )
+
+
 def exact_nodes(graph: Graph, values: list[Fraction]) -> list[list[Fraction]]:
     """Every node of a chain in rational arithmetic: affine operations as the matrices of their unit rows."""
     found = [values]
