@@ -4,7 +4,7 @@ Repeat with: SOKBENCH_DATA=<data> python bench/bounds.py [--networks cifar_base 
 
 Networks: `cifar_base` and `mnist_256x6` of VNN-COMP 2021 (where SOKBENCH_DATA has them), `mnist_6x100`, trained here
 for a few passes over 4,000 images, `wk_mnist`, the shipped CNN_A with its certified training (the architecture of Wong
-and Kolter 2018), and CNN_A to CNN_D and FCNN_A to FCNN_C on CIFAR-10 shapes with PyTorch's initial weights (nearly all of
+and Kolter 2018), and CNN_A to CNN_D and FCNN_A to FCNN_C on CIFAR-10 shapes with PyTorch's initial weights (most of
 their neurons are unstable, unlike those of trained networks). Times are process CPU time, the median of repeats; a
 cell that would take longer than --cell seconds is left out.
 
@@ -192,8 +192,8 @@ def needed_flops(case: Case, method: str, batch: int) -> float:
             sources = [found.intervals[j] for j in graph.nodes[index].inputs]
             size = found.size(graph.nodes[index].inputs[0])
             loose = propagate(graph, index, sources, graph.magnitudes[index], size, Outward())
-            exact = all(isinstance(graph.nodes[j].op, Linear | Conv2d) is False for j in below(graph, index))
-            rows = 0 if exact else int(needs_rows(graph.nodes[i], loose).sum())
+            exact = not any(isinstance(graph.nodes[j].op, Linear | Conv2d) for j in below(graph, index))
+            rows = 0 if exact else int(needs_rows(graph.nodes[i], [loose]).sum())
             total += 2 * rows * row_flops(graph, index)
     return forward + margins + total / batch
 
