@@ -59,6 +59,7 @@ def crown_ibp_margins(
 def _margins(graph: Graph, inputs: InputSet, labels: Tensor, plan: Plan, relaxations: list[Relaxation]) -> list[Tensor]:
     if plan.domain is not None:
         raise Unsupported("margins for training are computed by back-substitution, not carried forward")
+    graph = graph.in_type(inputs.interval().lower.dtype)
     magnitudes = tuple(node.op.magnitude() if isinstance(node.op, LinearOp) else None for node in graph.nodes)
     bounds, _ = run(graph, inputs, replace(plan, chunk_bytes=_ALL_AT_ONCE), Nearest(), magnitudes, Deadline())
     places = other_classes(labels, graph.num_classes)

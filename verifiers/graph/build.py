@@ -155,7 +155,8 @@ class Builder:
 
     def scale(self, x: Value, scale: Operand, shift: Operand = 0.0, roundings: int = 0) -> Value:
         """scale * x + shift with constants, which may carry a batch dimension if all its entries are equal."""
-        parts = [self.constant(operand).double().to(self._zeros[0].device) for operand in (scale, shift)]
+        parts = [self.constant(operand).to(self._zeros[0].device) for operand in (scale, shift)]
+        parts = [part if part.requires_grad else part.double() for part in parts]  # parameters stay the module's own
         count = len(self.sizes(x))
         if any(part.dim() > count or (part.dim() == count and part.shape[0] not in (1, self.batch)) for part in parts):
             x = self.unbatched(x)

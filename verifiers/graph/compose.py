@@ -159,7 +159,7 @@ def stack(b: Builder, parts: Sequence[Operand], axis: int) -> Value:
 def matmul(b: Builder, x: Operand, y: Operand) -> Value:
     """x @ y. Of two variables, it is a sum of products of all rows with all columns."""
     if not isinstance(y, Value) and y.dim() <= 2:
-        found = b.add(Linear(b.constant(y).T.contiguous() if y.dim() == 2 else b.constant(y)[None]), x)
+        found = b.add(Linear(b.constant(y).T if y.dim() == 2 else b.constant(y)[None]), x)
         return found if y.dim() == 2 else b.move(found, lambda t: t.squeeze(-1))
     if not isinstance(x, Value) and x.dim() == 2:
         if len(b.sizes(y)) == 1:

@@ -36,7 +36,8 @@ class _Unknown:
 
 
 def trace(module: Module, input_shape: tuple[int, ...]) -> Graph:
-    """The graph of `module` (in eval mode) on inputs (B, *input_shape), with its own parameters, not copies.
+    """The graph of `module` (in eval mode) on inputs (B, *input_shape), with its own parameters, not copies. What the
+    module computes from parameters alone is computed once, now.
 
     Raises `Unsupported` for an operation outside `aten.HANDLERS`, naming it and where it stands, and for a module that
     `torch.export` cannot trace (such as one whose control flow depends on the values of the input).

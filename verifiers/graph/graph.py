@@ -98,6 +98,14 @@ class Graph:
         """The graph with detached tensors of another type or on another device: `graph.cast(dtype=torch.float64)`."""
         return Graph(tuple(replace(node, op=cast(node.op, **to)) for node in self.nodes))
 
+    def in_type(self, dtype: torch.dtype) -> Graph:
+        """The graph with all tensors in one type, not detached: those that have it stay the module's own parameters."""
+        nodes = []
+        for node in self.nodes:
+            tensors = {name: tensor.to(dtype) for name, tensor in node.op.tensors().items()}
+            nodes.append(replace(node, op=node.op.with_tensors(**tensors)))
+        return Graph(tuple(nodes))
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, C) of x (B, *input_shape)."""
         return self.values(x)[-1]

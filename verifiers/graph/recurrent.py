@@ -24,8 +24,12 @@ def lstm_cell(b: Builder, gates: Value, state: State, weight: Tensor, bias: Tens
     gates: the part (B, 4 hidden) of the gates i, f, g, o that the input brings; weight (4 hidden, hidden), bias: of h
     """
     h, c = state
-    recurrent = b.add(Linear(weight, bias), h) if isinstance(h, Value) else F.linear(h, weight, bias)
-    gates = b.sum(gates, recurrent)
+    if isinstance(h, Value):
+        gates = b.sum(gates, b.add(Linear(weight, bias), h))
+    elif bool(h.any()):
+        gates = b.sum(gates, F.linear(h, weight, bias))
+    elif bias is not None:
+        gates = b.sum(gates, bias)
     size = weight.shape[1]
     i, f, g, o = (b.move(gates, partial(torch.narrow, dim=-1, start=k * size, length=size)) for k in range(4))
     fresh = b.product(b.add(Sigmoid(), i), b.add(Tanh(), g))

@@ -122,6 +122,27 @@ def test_traced_parameters_are_live_and_the_network_graph_is_not() -> None:
     assert graph_of(network) is graph_of(network)
 
 
+def test_parameters_of_normalizations_and_products_are_live() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.weight = nn.LayerNorm(4), nn.Parameter(torch.randn(4, 3))
+            self.conv, self.shift = nn.Conv1d(1, 2, 2), nn.Parameter(torch.randn(2, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.conv((self.norm(x) @ self.weight).unsqueeze(1)) + self.shift).flatten(1)
+
+    module = Mixed()
+    graph = trace(module, (4,))
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape))
+    assert torch.allclose(graph.in_type(torch.float32).forward(x), module(x), atol=1e-5)
+    graph.in_type(torch.float32).forward(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
 def test_tracing_restores_every_mode() -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).train()
     module[1].eval()
