@@ -27,7 +27,8 @@ from .optimized_reduce import without_inactive
 from .relaxations import ADAPTIVE
 from .rounding import Nearest, Outward
 
-_CHUNK_BYTES = 1 << 28
+_CHUNK_BYTES = 1 << 26
+_REMEMBERED = 32  # slopes of a layer are kept for later if its rows would fill no more than so many chunks
 _COPIES = 12  # rows, lines, moments, best parameters: tensors of one entry per row and neuron
 
 
@@ -159,9 +160,10 @@ def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: di
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
         unstable = ((flat_lower < 0) & (flat_upper > 0)).nonzero().squeeze(1)
         chunks = torch.split(unstable, max(1, relaxed.at_once() // 2)) if len(unstable) else ()
+        pieces: list[Found] = []
         for entries in chunks:
             if deadline.expired():
-                return
+                break
             count = len(entries)
             start = both_sides(relaxed, index, entries)
             stable = torch.zeros(count, dtype=torch.bool)
@@ -171,11 +173,25 @@ def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: di
                 return stable[rows % count]
 
             found, ascent = relaxed.raise_rows(start, schedule, done, deadline, _known_slopes(relaxed, relu, entries))
-            if len(chunks) == 1:
-                relaxed.found[relu] = Found(entries, ascent.best_slopes, ascent.best_gammas)
+            pieces.append(Found(entries, ascent.best_slopes, ascent.best_gammas))
             flat_lower[entries] = torch.maximum(flat_lower[entries], found[:count])
             flat_upper[entries] = torch.minimum(flat_upper[entries], -found[count:])
         relaxed.replace(relu, lower, upper)
+        if pieces and len(unstable) <= _REMEMBERED * relaxed.at_once():
+            relaxed.found[relu] = _joined(pieces)
+
+
+def _joined(pieces: list[Found]) -> Found:
+    """One `Found` for all entries: first the rows of all lower sides, then those of the upper ones."""
+    entries = torch.cat([piece.entries for piece in pieces])
+    counts = [len(piece.entries) for piece in pieces]
+
+    def join(parts: list[Relus]) -> Relus:
+        halves = [[part[index][:n] for part, n in zip(parts, counts, strict=True)]
+                  + [part[index][n:] for part, n in zip(parts, counts, strict=True)] for index in parts[0]]  # fmt: skip
+        return dict(zip(parts[0], map(torch.cat, halves), strict=True))
+
+    return Found(entries, join([piece.slopes for piece in pieces]), join([piece.gammas for piece in pieces]))
 
 
 def _known_slopes(relaxed: Relaxed, relu: int, entries: Tensor) -> Relus | None:

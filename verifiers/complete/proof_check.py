@@ -152,7 +152,7 @@ class Checker:
         return centre - radius - error, centre + radius + error
 
     def _error(self, k: int) -> float:
-        return 2.0 * (2 * max(self._layers[k].weight.shape) + 16) * _UNIT
+        return 2.0 * (2 * int(max(self._layers[k].weight.shape)) + 16) * _UNIT
 
     def _data_error(self, k: int, reach: Array) -> float:
         layer = self._layers[k]

@@ -25,6 +25,8 @@ from .refined_search import RefinedResult, RefinedSearch, State
 from .split_search import SplitSearch, SplitSettings, Witness
 from .witness import WitnessFinder
 
+_TIGHTENING_SHARE = 0.25  # of the time that is left, for the root's intermediate bounds
+
 
 @dataclass(frozen=True, eq=False)
 class Question:
@@ -71,7 +73,7 @@ def decide_rows(
     asked: Question, settings: SplitSettings, deadline: Deadline, proof: Callable[[Searched], None] | None = None
 ) -> Outcome:
     """Prove all rows positive, or find a witness. proof: called with what a proof needs, if all rows were proved."""
-    tighten(asked.relaxed, Schedule(), deadline)
+    tighten(asked.relaxed, Schedule(), deadline.share(_TIGHTENING_SHARE))
     relaxed, kept = asked.relaxed.reduced()
     # a proof needs multipliers for every row, also for those that are positive already
     rows = (asked.bounds <= 0).nonzero().squeeze(1) if proof is None else torch.arange(len(asked.bounds))

@@ -20,7 +20,7 @@ from verifiers.bounds import margin_bounds
 from verifiers.bounds.inputs import input_set
 from verifiers.bounds.optimized import Start, Sweep, Trace, gradients, triangles
 from verifiers.bounds.optimized_ascent import Schedule
-from verifiers.bounds.optimized_bounds import tighten
+from verifiers.bounds.optimized_bounds import both_sides, tighten
 from verifiers.bounds.optimized_margins import margin_rows, optimized_margins, relaxed_input
 from verifiers.bounds.rounding import Nearest
 from verifiers.lp.chain import instances
@@ -165,7 +165,7 @@ def test_reduced_network_is_the_same_function_on_the_ball():
 
 
 def test_chunks_of_rows_change_little():
-    _, _, _, state = state_for(2, radius=0.8)
+    _, graph, _, state = state_for(2, radius=0.8)
     _, _, _, other = state_for(2, radius=0.8)
     tighten(state, Schedule(6), Deadline())
     object.__setattr__(other, "at_once", lambda: 2)
@@ -177,6 +177,17 @@ def test_chunks_of_rows_change_little():
         assert torch.equal(free, (again[0] < 0) & (again[1] > 0))
         assert torch.allclose(low[free], again[0][free], atol=1e-4)
         assert torch.allclose(up[free], again[1][free], atol=1e-4)
+    for index, found in state.found.items():
+        assert torch.equal(found.entries, other.found[index].entries)
+        for below, slopes in found.slopes.items():
+            assert slopes.shape == other.found[index].slopes[below].shape
+    # what was remembered in pieces proves the same bounds
+    relu = graph.relus[1]
+    start = both_sides(other, graph.nodes[relu].inputs[0], other.found[relu].entries)
+    again = other.certify(start, other.found[relu].slopes, other.found[relu].gammas)
+    count = len(other.found[relu].entries)
+    low = other.bounds[relu][0].flatten()[other.found[relu].entries]
+    assert torch.allclose(again[:count], low, atol=1e-9)
 
 
 def test_out_of_time_carries_crown():
