@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,7 +140,7 @@ def linear_function(inner: Bounds, node: int) -> tuple[Sides, Sides]:
     values = []
     for point in points:
         at = Box(point[None], 0.0)
-        there = replace(inner, inputs=at, intervals=[at.interval(), *inner.intervals[1:]])
+        there = Bounds(inner.graph, at, inner.rounding, [at.interval(), *inner.intervals[1:]])
         values.append(substituted(there, node, ZERO)[:, 0])
     slopes = torch.stack([value - values[0] for value in values[1:]], dim=1)
     return (slopes[0], slopes[1]), (values[0][:1], values[0][1:])
