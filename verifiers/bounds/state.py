@@ -217,7 +217,7 @@ class Bounds:
             rows, columns = (self.kept(i, relaxation, sample) for i in (index, self.graph.nodes[index].inputs[0]))
             weight = op.weight if rows is None else op.weight[rows]
             weight = weight if columns is None else weight.index_select(1, columns)
-            if sum(held.nbytes for held in self._reduced.values()) + weight.nbytes > _KEPT_BYTES:
+            if len(self._reduced) * op.weight.nbytes > _KEPT_BYTES:
                 self._reduced.clear()
             self._reduced[key] = weight
         return self._reduced[key]
