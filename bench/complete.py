@@ -1,10 +1,10 @@
 """Complete verification on VNN-COMP instances: python bench/complete.py --methods beta_crown,milp
 
 Reads `expected.csv` and the instances of `--data` (a folder with `nets/` and `dev/`). Every instance is answered by
-each method under the same limit, in this process, one thread; seconds are those of the answer, reading files apart (`read`)
-and one start of the interpreter with torch beside them (`start`). Printed per instance: the answer, what was expected
-and on what that rests. Per category: solved, of those that two tools solved in 2021 with the fastest under ten
-seconds (`easy`), median and PAR2 seconds, contradictions.
+each method under the same limit, in this process, one thread; seconds are those of the answer, reading files apart
+(`read`) and one start of the interpreter with torch beside them (`start`). Printed per instance: the answer, what was
+expected and on what that rests. Per category: solved, of those that two tools solved in 2021 with the fastest under
+ten seconds (`easy`), median and PAR2 seconds, contradictions.
 """
 
 from __future__ import annotations
