@@ -243,9 +243,9 @@ def plot(path: Path, seconds: float) -> None:
     from matplotlib import pyplot as plt
 
     sweeps: dict[str, list[tuple[int, int, int, int]]] = {
-        "depth (layers of 100)": [(d, d, 100, 10) for d in (2, 3, 4, 6, 8, 10)],
-        "width (4 layers)": [(w, 4, w, 10) for w in (50, 100, 200, 400, 800)],
-        "batch (4 layers of 100)": [(b, 4, 100, b) for b in (1, 3, 10, 30, 100)],
+        "depth (layers of 100)": [(d, d, 100, 3) for d in (2, 3, 4, 6, 8)],
+        "width (4 layers)": [(w, 4, w, 3) for w in (50, 100, 200, 400)],
+        "batch (4 layers of 100)": [(b, 4, 100, b) for b in (1, 3, 10, 30)],
     }
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
     for axis, (title, points) in zip(axes, sweeps.items(), strict=True):
