@@ -218,7 +218,7 @@ def measure(case: Case, method: str, batch: int, cell: float, rate: float) -> Ce
         verifier.margins(case.network, x, labels, ball, deadline=Deadline.after(cell))
     except OutOfTime:
         return None
-    times = cpu_seconds(lambda: verifier.margins(case.network, x, labels, ball), cell / 4)
+    times = cpu_seconds(lambda: verifier.margins(case.network, x, labels, ball), min(cell / 4, 2.0))
     flops = needed_flops(case, method, batch)
     peer = PEER.get((case.name, method), {}).get(batch)
     milliseconds = 1e3 * statistics.median(times) / batch
@@ -235,7 +235,7 @@ def line(cell: Cell) -> str:
     return f"{cell.network:12} {cell.method:12} {cell.batch:5d} {cell.ms:10.3f} {floor} {peer}"
 
 
-def plot(path: Path, seconds: float) -> None:
+def plot(path: Path, limit: float) -> None:
     """Cost of IBP, CROWN-IBP and CROWN against depth, width and batch, on dense networks with initial weights."""
     import matplotlib as mpl
 
@@ -256,7 +256,7 @@ def plot(path: Path, seconds: float) -> None:
                 widths = [784, *[width] * (depth - 1), 10]
                 parts = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
                 network = sokbench.load_network(nn.Sequential(*parts[:-1]), input_shape=(784,))
-                cell = measure(Case(title, network, torch.rand(batch, 784), 0.01), method, batch, 4 * seconds, 1.0)
+                cell = measure(Case(title, network, torch.rand(batch, 784), 0.01), method, batch, limit, 1.0)
                 costs.append(math.nan if cell is None else cell.ms)
             axis.loglog([point[0] for point in points], costs, marker=marker, label=method.upper().replace("_", "-"))
         axis.set_xlabel(title)
@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=names, choices=names, metavar="NAME")
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 10, 100])
-    parser.add_argument("--cell", type=float, default=60.0, help="CPU seconds that one cell may take")
+    parser.add_argument("--cell", type=float, default=60.0, help="seconds that one call may take")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="write cost against depth, width and batch; .svg or .png")
     arguments = parser.parse_args()
@@ -294,7 +294,7 @@ def main() -> None:
         rows = {"dgemm": rates[0], "sgemm": rates[1], "cells": [asdict(cell) for cell in cells]}
         arguments.json.write_text(json.dumps(rows, indent=1))
     if arguments.plot:
-        plot(arguments.plot, 1.0)
+        plot(arguments.plot, arguments.cell)
 
 
 if __name__ == "__main__":
