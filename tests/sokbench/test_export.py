@@ -26,6 +26,7 @@ FULL = [
     ),
     row(index=101, task="certify", prediction=-1, p=0.25, q=None, certified_radius=0.0, alpha=0.001, seed=2**40),
     row(index=102, parameters={"restarts": 5, "nested": {"a": [1, None]}}, stats={"nodes": 12}, shared=True),
+    row(index=103, task="property", spec="prop_1.vnnlib", expected="holds (tools_agree)"),
 ]
 
 

@@ -20,9 +20,10 @@ from verifiers.graph.ops import Add, LinearOp
 from .ending import ending, last_nonlinear
 from .forms import Domain, Forms, Variables, added, affine, least, ranges
 from .inputs import InputSet, Interval
-from .interval import propagate
+from .interval import meet, propagate
 from .nonlinear import relax, worth_rows
 from .plans import Plan
+from .propagation import run
 from .rounding import Outward
 from .state import Bounds
 
@@ -92,7 +93,9 @@ def run_forward(
     """
     hull = inputs.interval()
     batch = len(hull.lower)
-    walks = [_walk(graph, inputs, plan, slice(b, b + 1), deadline, everywhere) for b in range(batch)]
+    # for l_p balls these use the dual norm of the first layer's rows, which intervals from the hull do not
+    plain, _ = run(graph, inputs, Plan(None, intermediate=False), Outward(), graph.magnitudes, deadline)
+    walks = [_walk(graph, inputs, plan, slice(b, b + 1), deadline, plain, everywhere) for b in range(batch)]
     bounds = Bounds(graph, inputs, Outward())
     for sides in zip(*(walk.intervals for walk in walks), strict=True):
         bounds.append(Interval(torch.cat([s.lower for s in sides]), torch.cat([s.upper for s in sides])))
@@ -102,7 +105,9 @@ def run_forward(
     return bounds, torch.stack([_margins(walk, int(label)) for walk, label in zip(walks, labels, strict=True)]), True
 
 
-def _walk(graph: Graph, inputs: InputSet, plan: Plan, owner: slice, deadline: Deadline, everywhere: bool) -> _Walk:
+def _walk(
+    graph: Graph, inputs: InputSet, plan: Plan, owner: slice, deadline: Deadline, plain: Bounds, everywhere: bool
+) -> _Walk:
     """One input's walk; it ends without forms if the deadline passed."""
     assert plan.domain is not None
     rounding, hull = Outward(), inputs.interval()
@@ -116,7 +121,10 @@ def _walk(graph: Graph, inputs: InputSet, plan: Plan, owner: slice, deadline: De
             continue
         sources = [walk.intervals[i] for i in node.inputs]
         size = rounding.size(*sources[0])
-        walk.intervals.append(propagate(graph, index, sources, graph.magnitudes[index], size, rounding))
+        interval = propagate(graph, index, sources, graph.magnitudes[index], size, rounding)
+        if index < len(plain.intervals):
+            interval = meet(interval, Interval(*(side[owner] for side in plain.intervals[index])))
+        walk.intervals.append(interval)
         if not walk.forms or deadline.expired():
             walk.forms.clear()
             continue

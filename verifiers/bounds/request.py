@@ -42,6 +42,8 @@ def checked_inputs(graph: Graph, x: Tensor, ball: Ball | InputSet) -> InputSet:
 
 def checked_labels(graph: Graph, x: Tensor, labels: Tensor) -> Tensor:
     """labels as integers where the graph is. Raises `InvalidInput` unless there is one class for each of x."""
+    if graph.num_classes < 2:
+        raise InvalidInput("margins compare classes, and this network has a single output; bounds of it are available")
     labels = labels.to(graph.device, torch.long)
     if labels.shape != x.shape[:1] or not bool(((labels >= 0) & (labels < graph.num_classes)).all()):
         raise InvalidInput(f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}")

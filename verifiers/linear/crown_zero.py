@@ -3,7 +3,7 @@
 An unstable ReLU on [l, u] lies between its chord u (z - l) / (u - l) and the line 0. One fixed choice of the lower
 slope, of those that CROWN allows; where most neurons are more off than on (as after robust training) it is close to
 the adaptive one. Other activations are relaxed as by `crown`. Sound for every operation of the graph that has a
-relaxation, for l_inf, l2 and l1 balls; the input box is used. Of each bound the better of back-substitution and
+relaxation, for l_inf, l2, l1 and l0 balls; the input box is used. Of each bound the better of back-substitution and
 intervals is kept, so it is never below IBP's. Costs as CROWN.
 
 Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions, NeurIPS 2018
@@ -28,7 +28,7 @@ class CrownZero(PlanMethod):
         title="CROWN-zero",
         kind="verifier",
         family="linear relaxation",
-        norms=("linf", "l2", "l1"),
+        norms=("linf", "l2", "l1", "l0"),
         summary="CROWN with the line 0 below every unstable ReLU; every layer bounded by back-substitution.",
         paper="Zhang et al., Efficient Neural Network Robustness Certification with General Activations, NeurIPS 2018",
         url="https://arxiv.org/abs/1811.00866",

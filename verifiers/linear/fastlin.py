@@ -2,7 +2,7 @@
 
 An unstable ReLU on [l, u] lies between s z and s (z - l), s = u / (u - l). Both sides of a bound share one row, which
 halves the cost of CROWN. The paper is on ReLU networks; other activations get lines of equal slope as well. Sound for
-every operation of the graph that has a relaxation, for l_inf, l2 and l1 balls; the input box is used (the paper has no
+every operation of the graph that has a relaxation, for all l_p and l0 balls; the input box is used (the paper has no
 box). Of each bound the better of back-substitution and intervals is kept (the paper has no intervals), so it is never
 below IBP's. On ReLU networks `deepz` computes the same numbers forward and `wk` by duality.
 
@@ -27,7 +27,7 @@ class FastLin(PlanMethod):
         title="Fast-Lin",
         kind="verifier",
         family="linear relaxation",
-        norms=("linf", "l2", "l1"),
+        norms=("linf", "l2", "l1", "l0"),
         summary="ReLUs between parallel lines of slope u / (u - l); every layer bounded by back-substitution.",
         paper="Weng et al., Towards Fast Computation of Certified Robustness for ReLU Networks, ICML 2018",
         url="https://arxiv.org/abs/1804.09699",

@@ -4,7 +4,7 @@ An unstable ReLU on [l, u] lies in [0, u], whatever its input; stable ReLUs and 
 layer is bounded by back-substitution to the input. The name is that of Jovanovic et al. (2022), for whom it is an
 instance of a hybrid zonotope (Mirman et al., 2018). Theorem 2 there: it certifies all that intervals (Box) do; here
 of each bound the better of the two is kept anyway. Activations other than ReLU are relaxed as by `crown`. Sound for
-every operation of the graph that has a relaxation, for l_inf, l2 and l1 balls (the papers have boxes only); the input
+every operation of the graph that has a relaxation, for all l_p and l0 balls (the papers have boxes only); the input
 box is used. Equal to `ai2_zonotope` on ReLU networks. Costs half of CROWN: both sides of a bound share their rows.
 
 Wang et al., Formal Security Analysis of Neural Networks using Symbolic Intervals, USENIX Security 2018; Jovanovic et
@@ -29,7 +29,7 @@ class HBox(PlanMethod):
         title="hBox",
         kind="verifier",
         family="linear relaxation",
-        norms=("linf", "l2", "l1"),
+        norms=("linf", "l2", "l1", "l0"),
         summary="Stable ReLUs exact, unstable ones as intervals; every layer bounded by back-substitution.",
         paper="Wang et al., Formal Security Analysis of Neural Networks using Symbolic Intervals, USENIX Security 2018",
         url="https://www.usenix.org/conference/usenixsecurity18/presentation/wang-shiqi",

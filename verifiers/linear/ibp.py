@@ -1,9 +1,9 @@
 """Interval bound propagation.
 
 Each layer is relaxed to a box: affine maps by centre and radius, ReLU exactly. The rows f_y - f_j are multiplied into
-the last affine layer first ("elision of the last layer"). Sound for every operation of the graph; for l2 and l1 balls
-the first affine layer uses the dual norm of its rows, the better of that and the ball's box hull. Costs two forward
-passes. Bounds hold in real arithmetic (see `verifiers.bounds.rounding`).
+the last affine layer first ("elision of the last layer"). Sound for every operation of the graph; for l2, l1 and l0
+balls the first affine layer uses the dual norm of its rows (of the l1 ball around an l0 ball), the better of that and
+the ball's box hull. Costs two forward passes. Bounds hold in real arithmetic (see `verifiers.bounds.rounding`).
 
 Gowal et al., Scalable Verified Training for Provably Robust Image Classification, ICCV 2019.
 """
@@ -26,7 +26,7 @@ class Ibp(PlanMethod):
         title="IBP",
         kind="verifier",
         family="interval",
-        norms=("linf", "l2", "l1"),
+        norms=("linf", "l2", "l1", "l0"),
         summary="Each layer maps a box to a box; the last one is fused with the differences of classes.",
         paper="Gowal et al., Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
         url="https://arxiv.org/abs/1810.12715",
