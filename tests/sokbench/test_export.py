@@ -58,11 +58,12 @@ def test_csv_for_spreadsheets(tmp_path: Path) -> None:
         found = list(csv.DictReader(stream))
     assert len(found) == len(FULL)
     assert set(found[0]) == {field.name for field in msgspec.structs.fields(Row)} - {"witness", "counts", "log"}
-    assert found[-2]["prediction"] == "-1"
+    assert found[-3]["prediction"] == "-1"
     assert found[0]["prediction"] == ""
     assert float(found[0]["radius"]) == 8 / 255
-    assert found[-2]["seed"] == str(2**40)
-    assert msgspec.json.decode(found[-1]["parameters"]) == {"restarts": 5, "nested": {"a": [1, None]}}
+    assert found[-3]["seed"] == str(2**40)
+    assert msgspec.json.decode(found[-2]["parameters"]) == {"restarts": 5, "nested": {"a": [1, None]}}
+    assert found[-1]["spec"] == "prop_1.vnnlib"
 
 
 def test_a_frame_keeps_whole_numbers_with_gaps() -> None:
