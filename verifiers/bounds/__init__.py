@@ -17,7 +17,7 @@ from .inputs import InputSet, Interval
 from .plans import Plan, plan_of
 from .propagation import margins, run
 from .relaxations import INTERVAL
-from .request import bounding_graph, checked_inputs, checked_labels, full_margins
+from .request import bounding_graph, checked_inputs, checked_labels, full_margins, rigorous
 from .rounding import Outward
 from .state import Bounds
 
@@ -48,7 +48,7 @@ def bounds(network: Network, x: Tensor, ball: Ball | InputSet, method: str | Pla
     """
     plan = plan_of(method)
     graph = bounding_graph(network, plan)
-    with torch.no_grad():
+    with rigorous():
         found, _, _ = run_plan(graph, checked_inputs(graph, x, ball), plan, Deadline(), everywhere=True)
         pairs = zip(graph.nodes, map(_known, found.intervals), strict=True)
         return [NodeBounds(node.label, node.op.name, *interval) for node, interval in pairs]
@@ -88,7 +88,7 @@ def preactivation_bounds(
     Raises `Unsupported` for l0 balls without a box and operations without bounds, `InvalidInput` for inputs of the
     wrong shape, outside the box or not finite, `OutOfTime` when `deadline` passes.
     """
-    with torch.no_grad():
+    with rigorous():
         found, _, complete = run_plan(graph, checked_inputs(graph, x, ball), plan_of(plan), deadline)
         if not complete:
             raise OutOfTime
@@ -108,7 +108,7 @@ def margin_bounds(
     x: (B, *input_shape); labels: (B,). The bounds hold in real arithmetic. They are never below interval bounds.
     Raises as `preactivation_bounds`; `OutOfTime` carries the bounds that intervals give for what was left undone.
     """
-    with torch.no_grad():
+    with rigorous():
         chosen, inputs = plan_of(plan), checked_inputs(graph, x, ball)
         labels = checked_labels(graph, x, labels)
         known, found, complete = run_plan(graph, inputs, chosen, deadline, labels if chosen.forward else None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -20,6 +23,14 @@ def bounding_graph(network: Network, plan: Plan) -> Graph:
     """The graph that `plan` runs on: on a GPU where there is one and the plan is one of back-substitution."""
     on_gpu = torch.cuda.is_available() and plan.domain is None
     return graph_of(network, "cuda" if on_gpu else "cpu")
+
+
+@contextmanager
+def rigorous() -> Iterator[None]:
+    """Without gradients, and with convolutions that are sums of products: on a GPU cuDNN may choose FFT or Winograd,
+    to which the error analysis in `rounding` does not apply."""
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def checked_inputs(graph: Graph, x: Tensor, ball: Ball | InputSet) -> InputSet:

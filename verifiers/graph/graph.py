@@ -39,7 +39,7 @@ class Graph:
     def output(self) -> int:
         return len(self.nodes) - 1
 
-    @property
+    @cached_property
     def device(self) -> torch.device:
         """Where the tensors of its operations are."""
         return self._first_tensor().device

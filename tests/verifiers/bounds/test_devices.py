@@ -37,3 +37,24 @@ def test_the_device_of_a_graph() -> None:
     graph = graph_for(dense([2, 3, 2], seed=0), (2,))
     assert graph.device.type == "cpu"
     assert graph.cast(device="meta").device.type == "meta"
+
+
+def test_convolutions_are_sums_of_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN may use FFT or Winograd, which the error analysis excludes: it is off while bounds are made."""
+    seen: list[bool] = []
+
+    def watched(*arguments: object) -> None:
+        seen.append(torch.backends.cudnn.enabled)
+        raise InterruptedError
+
+    monkeypatch.setattr("verifiers.bounds.run", watched)
+    graph, x = graph_for(convolutional(seed=1), (2, 6, 6)), torch.rand(1, 2, 6, 6)
+    before = torch.backends.cudnn.enabled
+    for bound in (
+        lambda: margin_bounds(graph, x, torch.tensor([0]), Ball("linf", 0.1)),
+        lambda: preactivation_bounds(graph, x, Ball("linf", 0.1)),
+    ):
+        with pytest.raises(InterruptedError):
+            bound()
+    assert seen == [False, False]
+    assert torch.backends.cudnn.enabled == before
