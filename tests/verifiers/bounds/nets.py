@@ -40,6 +40,17 @@ def dense(sizes: list[int], seed: int, scale: float = 1.0) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def hostile(seed: int) -> tuple[nn.Sequential, Tensor]:
+    """(a network of two inputs and classes, an input (1, 2)): weights and biases spread over 30 orders of magnitude."""
+    generator = torch.Generator().manual_seed(seed)
+    module = dense([2, 3, 3, 2], seed)
+    for layer in module:
+        if isinstance(layer, nn.Linear):
+            for tensor in (layer.weight, layer.bias):
+                tensor.data *= 2.0 ** torch.randint(-50, 50, tensor.shape, generator=generator)
+    return module, torch.rand(1, 2, generator=generator, dtype=torch.float64)
+
+
 def convolutional(seed: int) -> nn.Sequential:
     """Normalization-free convolutions with a pool, a skip connection and a batch norm; inputs (2, 6, 6)."""
     torch.manual_seed(seed)

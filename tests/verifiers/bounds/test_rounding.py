@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sokbench.core.deadline import Deadline
 from sokbench.core.problem import Ball, Norm
-from tests.verifiers.bounds.nets import dense, exact_logits, graph_for
+from tests.verifiers.bounds.nets import dense, exact_logits, graph_for, hostile
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.bounds.forms import LinearBounds
 from verifiers.bounds.inputs import input_set
@@ -108,14 +108,7 @@ def test_the_deceit_works_on_bounds_that_ignore_rounding() -> None:
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
-    seed = data.draw(st.integers(0, 10**6))
-    generator = torch.Generator().manual_seed(seed)
-    module = dense([2, 3, 3, 2], seed)
-    for layer in module:
-        if isinstance(layer, nn.Linear):
-            for tensor in (layer.weight, layer.bias):
-                tensor.data *= 2.0 ** torch.randint(-50, 50, tensor.shape, generator=generator)
-    x = torch.rand(1, 2, generator=generator, dtype=torch.float64)
+    module, x = hostile(data.draw(st.integers(0, 10**6)))
     radius = data.draw(st.sampled_from([0.0, 2.0**-40, 0.01, 0.5]))
     graph = graph_for(module, (2,))
     steps = [Fraction(radius) * s for s in (-1, 0, 1)]

@@ -22,6 +22,7 @@ from tests.verifiers.bounds.nets import (
     exact_logits,
     exact_minimum,
     graph_for,
+    hostile,
     margins_at,
     points_in,
 )
@@ -94,14 +95,7 @@ def test_deceiving_networks_are_never_verified(name: str) -> None:
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
-    seed = data.draw(st.integers(0, 10**6))
-    generator = torch.Generator().manual_seed(seed)
-    module = dense([2, 3, 3, 2], seed)
-    for layer in module:
-        if isinstance(layer, nn.Linear):
-            for tensor in (layer.weight, layer.bias):
-                tensor.data *= 2.0 ** torch.randint(-50, 50, tensor.shape, generator=generator)
-    x = torch.rand(1, 2, generator=generator, dtype=torch.float64)
+    module, x = hostile(data.draw(st.integers(0, 10**6)))
     radius = data.draw(st.sampled_from([0.0, 2.0**-40, 0.01, 0.5]))
     steps = [Fraction(radius) * s for s in (-1, 0, 1)]
     centre = [Fraction(v) for v in x[0].tolist()]
