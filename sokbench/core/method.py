@@ -80,6 +80,12 @@ class Method(ABC):
     def prepare(self, network: Network) -> None:  # noqa: B027  (a hook: most methods have nothing to prepare)
         """Work that is done once per network and timed apart from the instances, such as tracing its graph."""
 
+    @final
+    def check_norm(self, ball: Ball) -> None:
+        """Raise `Unsupported` for a ball whose norm is not one of `info.norms`."""
+        if ball.norm not in self.info.norms:
+            raise Unsupported(f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+
     @abstractmethod
     def _answer(self, problem: Problem, deadline: Deadline) -> Outcome:
         """The outcome for a problem whose clean prediction is correct."""
@@ -96,10 +102,7 @@ class Method(ABC):
         started = time.monotonic()
         deadline = Deadline.after(limit)
         try:
-            if problem.ball.norm not in self.info.norms:
-                raise Unsupported(
-                    f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {problem.ball.norm}"
-                )
+            self.check_norm(problem.ball)
             misclassified, margin = judge_witness(problem, problem.x)
             if misclassified:
                 outcome = Outcome(Verdict.FALSIFIED, witness=problem.x, stats={"clean_margin": margin})

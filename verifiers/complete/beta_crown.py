@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sokbench.core.errors import InvalidInput
 from sokbench.core.method import CompleteVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
-    from sokbench.core.network import Network
     from sokbench.core.outcome import Outcome
     from sokbench.core.problem import Problem
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .split_search import SplitSettings
 
 
-class BetaCrown(CompleteVerifier):
+class BetaCrown(GraphMethod, CompleteVerifier):
     """Branch and bound with split constraints in bound propagation."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -62,11 +62,6 @@ class BetaCrown(CompleteVerifier):
                 f"beta_crown needs batch, candidates and iterations >= 1, not {batch}, {candidates}, {iterations}"
             )
         self.batch, self.candidates, self.iterations, self.proofs = batch, candidates, iterations, proofs
-
-    def prepare(self, network: Network) -> None:
-        from verifiers.bounds import prepare
-
-        prepare(network)
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sokbench.core.errors import InvalidInput
 from sokbench.core.method import CompleteVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
-    from sokbench.core.network import Network
     from sokbench.core.outcome import Outcome
     from sokbench.core.problem import Problem
 
 
-class Neurify(CompleteVerifier):
+class Neurify(GraphMethod, CompleteVerifier):
     """Parallel lines, and splits by influence."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -47,11 +47,6 @@ class Neurify(CompleteVerifier):
         if batch < 1:
             raise InvalidInput(f"neurify needs batch >= 1, not {batch}")
         self.batch = batch
-
-    def prepare(self, network: Network) -> None:
-        from verifiers.bounds import prepare
-
-        prepare(network)
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, ClassVar
 from sokbench.core.errors import InvalidInput
 from sokbench.core.method import CompleteVerifier, MethodInfo
 from sokbench.core.outcome import Outcome, Termination, Verdict
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
-    from sokbench.core.network import Network
     from sokbench.core.problem import Problem
 
 
-class ReluVal(CompleteVerifier):
+class ReluVal(GraphMethod, CompleteVerifier):
     """Input splitting with gradients."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -48,11 +48,6 @@ class ReluVal(CompleteVerifier):
         if batch < 1:
             raise InvalidInput(f"reluval needs batch >= 1, not {batch}")
         self.batch = batch
-
-    def prepare(self, network: Network) -> None:
-        from verifiers.bounds import prepare
-
-        prepare(network)
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch

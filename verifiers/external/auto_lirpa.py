@@ -75,8 +75,7 @@ class AutoLirpa(BoundingVerifier):
         import torch
 
         library = _library()
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"auto_LiRPA is asked about linf, l2 and l1 balls, not {ball.norm}")
+        self.check_norm(ball)
         x = x.float()
         differences = _differences(labels, network.num_classes)
         bounded = self._module(library, network, x)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from sokbench.core.deadline import Deadline
 from sokbench.core.errors import InvalidInput
 from sokbench.core.method import BoundingVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @final
-class AlphaCrown(BoundingVerifier):
+class AlphaCrown(GraphMethod, BoundingVerifier):
     """CROWN with optimised lower slopes."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -53,11 +54,6 @@ class AlphaCrown(BoundingVerifier):
             raise InvalidInput(f"alpha_crown needs iterations >= 1 and rate > 0, not {iterations} and {rate}")
         self.iterations, self.rate = iterations, rate
 
-    def prepare(self, network: Network) -> None:
-        from verifiers.bounds import prepare
-
-        prepare(network)
-
     def margins(
         self,
         network: Network,
@@ -67,12 +63,10 @@ class AlphaCrown(BoundingVerifier):
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
         """See `BoundingVerifier.margins`."""
-        from sokbench.core.errors import Unsupported
         from verifiers.bounds.optimized_ascent import Schedule
         from verifiers.bounds.optimized_margins import optimized_margins
         from verifiers.graph import graph_of
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        self.check_norm(ball)
         schedule = Schedule(self.iterations, self.rate)
         return optimized_margins(graph_of(network), x, labels, ball, schedule, deadline)

@@ -21,8 +21,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, final
 
 from sokbench.core.deadline import Deadline, OutOfTime
-from sokbench.core.errors import InvalidInput, Unsupported
+from sokbench.core.errors import InvalidInput
 from sokbench.core.method import BoundingVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @final
-class CrownQuad(BoundingVerifier):
+class CrownQuad(GraphMethod, BoundingVerifier):
     """A convex quadratic below every margin, minimised."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -52,12 +53,6 @@ class CrownQuad(BoundingVerifier):
         if iterations < 0:
             raise InvalidInput(f"crown_quad needs iterations >= 0, not {iterations}")
         self.iterations = iterations
-
-    def prepare(self, network: Network) -> None:
-        """Trace the network's graph and compute the constants that bounding needs."""
-        from verifiers.bounds import prepare
-
-        prepare(network)
 
     def margins(
         self,
@@ -80,8 +75,7 @@ class CrownQuad(BoundingVerifier):
         from verifiers.bounds.request import checked_inputs, checked_labels, full_margins
         from verifiers.graph import graph_of
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"crown_quad handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        self.check_norm(ball)
         graph, plan = graph_of(network), plan_of("crown")
         with torch.no_grad():
             inputs, labels = checked_inputs(graph, x, ball), checked_labels(graph, x, labels)

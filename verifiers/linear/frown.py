@@ -17,8 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, final
 
 from sokbench.core.deadline import Deadline
-from sokbench.core.errors import InvalidInput, Unsupported
+from sokbench.core.errors import InvalidInput
 from sokbench.core.method import BoundingVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Frown(BoundingVerifier):
+class Frown(GraphMethod, BoundingVerifier):
     """CROWN with lower slopes optimised for groups of neurons."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -50,12 +51,6 @@ class Frown(BoundingVerifier):
             raise InvalidInput(f"frown needs iterations, group >= 1 and rate > 0, not {iterations}, {group} and {rate}")
         self.iterations, self.rate, self.group = iterations, rate, group
 
-    def prepare(self, network: Network) -> None:
-        """Trace the network's graph and compute the constants that bounding needs."""
-        from verifiers.bounds import prepare
-
-        prepare(network)
-
     def margins(
         self,
         network: Network,
@@ -71,8 +66,7 @@ class Frown(BoundingVerifier):
         from verifiers.bounds.shared_slopes import raise_layers
         from verifiers.graph import graph_of
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"frown handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        self.check_norm(ball)
 
         def by_groups(state: Relaxed, schedule: Schedule, deadline: Deadline) -> None:
             raise_layers(state, self.group, schedule, deadline)

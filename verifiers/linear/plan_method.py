@@ -37,12 +37,10 @@ class PlanMethod(BoundingVerifier):
     ) -> Tensor:
         """See `BoundingVerifier.margins` and `verifiers.bounds.margin_bounds`; norms outside `info.norms` raise
         `Unsupported`."""
-        from sokbench.core.errors import Unsupported
         from verifiers.bounds import margin_bounds
         from verifiers.bounds.plans import plan_of
         from verifiers.bounds.request import bounding_graph
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"{self.info.slug} handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        self.check_norm(ball)
         graph = bounding_graph(network, plan_of(self.plan))
         return margin_bounds(graph, x, labels, ball, self.plan, deadline).to(x.device)

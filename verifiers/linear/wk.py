@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, final
 
 from sokbench.core.deadline import Deadline, OutOfTime
-from sokbench.core.errors import Unsupported
 from sokbench.core.method import BoundingVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @final
-class WongKolter(BoundingVerifier):
+class WongKolter(GraphMethod, BoundingVerifier):
     """Bounds from the dual network."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -42,12 +42,6 @@ class WongKolter(BoundingVerifier):
         url="https://arxiv.org/abs/1711.00851",
         tighter_than=("ibp",),
     )
-
-    def prepare(self, network: Network) -> None:
-        """Trace the network's graph and compute the constants that bounding needs."""
-        from verifiers.bounds import prepare
-
-        prepare(network)
 
     def margins(
         self,
@@ -67,8 +61,7 @@ class WongKolter(BoundingVerifier):
         from verifiers.bounds.request import checked_inputs, checked_labels, full_margins
         from verifiers.graph import graph_of
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"wk handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        self.check_norm(ball)
         graph = graph_of(network)
         with torch.no_grad():
             inputs, labels = checked_inputs(graph, x, ball), checked_labels(graph, x, labels)

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, final
 
 from sokbench.core.deadline import Deadline
-from sokbench.core.errors import Unsupported
 from sokbench.core.method import BoundingVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @final
-class FastLip(BoundingVerifier):
+class FastLip(GraphMethod, BoundingVerifier):
     """Margins at the input minus local Lipschitz constants times the radius."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -41,12 +41,6 @@ class FastLip(BoundingVerifier):
         url="https://arxiv.org/abs/1804.09699",
     )
 
-    def prepare(self, network: Network) -> None:
-        """Trace the network's graph and compute the constants that bounding needs."""
-        from verifiers.bounds import prepare
-
-        prepare(network)
-
     def margins(
         self,
         network: Network,
@@ -56,19 +50,8 @@ class FastLip(BoundingVerifier):
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
         """See `BoundingVerifier.margins`."""
-        import torch
-
-        from verifiers.bounds.request import checked_labels
-        from verifiers.graph import graph_of
-
         from .interval_jacobian import gradient_bounds
-        from .jacobian import activation_intervals, margins_from_gradients
+        from .jacobian import jacobian_margins
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"fastlip handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
-        graph = graph_of(network)
-        with torch.no_grad():
-            labels = checked_labels(graph, x, labels)
-            intervals = activation_intervals(graph, x, ball, "fastlin", deadline)
-            low, high = gradient_bounds(graph, intervals, labels, deadline)
-            return margins_from_gradients(graph, x, labels, ball, low, high, deadline)
+        self.check_norm(ball)
+        return jacobian_margins(network, x, labels, ball, "fastlin", gradient_bounds, deadline)

@@ -13,19 +13,22 @@ integral of its slope, which is defined almost everywhere on the segment or belo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.errors import Unsupported
+from sokbench.core.network import Network
 from sokbench.core.problem import Ball
 from verifiers.bounds import margin_bounds, run_plan
 from verifiers.bounds.inputs import UNDERFLOW, Interval
 from verifiers.bounds.plans import plan_of
 from verifiers.bounds.propagation import other_classes
-from verifiers.bounds.request import checked_inputs
+from verifiers.bounds.request import checked_inputs, checked_labels
 from verifiers.bounds.rounding import gamma
+from verifiers.graph import graph_of
 from verifiers.graph.elementwise import Arctan, LeakyRelu, Relu, Sigmoid, Tanh
 from verifiers.graph.graph import Graph, Node
 from verifiers.graph.ops import LinearOp
@@ -55,6 +58,22 @@ def slope_range(node: Node, source: Interval) -> Interval:
     else:
         raise Unsupported(f"no bounds of the slope of {op.name} at {node.label!r}")
     return Interval((low * (1 - gamma(16))).clamp(min=0), (high * (1 + gamma(16)) + UNDERFLOW).clamp(max=1))
+
+
+GradientBounds = Callable[[Graph, list[Interval], Tensor, Deadline], tuple[Tensor, Tensor]]
+"""(graph, intervals of every node but the last, labels, deadline) -> lower and upper bounds (B, C - 1, *input_shape) of
+the gradients of f_y - f_j for j != y ascending."""
+
+
+def jacobian_margins(
+    network: Network, x: Tensor, labels: Tensor, ball: Ball, plan: str, gradients: GradientBounds, deadline: Deadline
+) -> Tensor:
+    """Margins (B, C) from bounds of the gradients over the ball, where activations lie in the intervals of `plan`."""
+    graph = graph_of(network)
+    with torch.no_grad():
+        labels = checked_labels(graph, x, labels)
+        low, high = gradients(graph, activation_intervals(graph, x, ball, plan, deadline), labels, deadline)
+        return margins_from_gradients(graph, x, labels, ball, low, high, deadline)
 
 
 def activation_intervals(graph: Graph, x: Tensor, ball: Ball, plan: str, deadline: Deadline) -> list[Interval]:

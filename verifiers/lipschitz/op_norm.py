@@ -69,8 +69,7 @@ class OpNorm(BoundingVerifier):
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
         """See `BoundingVerifier.margins`."""
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"op_norm handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
+        self.check_norm(ball)
         graph = graph_of(network)
         constants = pairwise_constants(graph, ball.norm)[labels.long().cpu()]
         clean = margin_bounds(graph, x, labels, Ball("linf", 0.0), "ibp", deadline)

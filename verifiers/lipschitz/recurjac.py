@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, final
 
 from sokbench.core.deadline import Deadline
-from sokbench.core.errors import Unsupported
 from sokbench.core.method import BoundingVerifier, MethodInfo
+from verifiers.graph_method import GraphMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @final
-class RecurJac(BoundingVerifier):
+class RecurJac(GraphMethod, BoundingVerifier):
     """Margins at the input minus local Lipschitz constants times the radius."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -43,12 +43,6 @@ class RecurJac(BoundingVerifier):
         url="https://arxiv.org/abs/1810.11783",
     )
 
-    def prepare(self, network: Network) -> None:
-        """Trace the network's graph and compute the constants that bounding needs."""
-        from verifiers.bounds import prepare
-
-        prepare(network)
-
     def margins(
         self,
         network: Network,
@@ -58,19 +52,8 @@ class RecurJac(BoundingVerifier):
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
         """See `BoundingVerifier.margins`."""
-        import torch
-
-        from verifiers.bounds.request import checked_labels
-        from verifiers.graph import graph_of
-
-        from .jacobian import activation_intervals, margins_from_gradients
+        from .jacobian import jacobian_margins
         from .recursive_jacobian import gradient_bounds
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"recurjac handles the norms {', '.join(self.info.norms)}, not {ball.norm}")
-        graph = graph_of(network)
-        with torch.no_grad():
-            labels = checked_labels(graph, x, labels)
-            intervals = activation_intervals(graph, x, ball, "crown", deadline)
-            low, high = gradient_bounds(graph, intervals, labels, deadline)
-            return margins_from_gradients(graph, x, labels, ball, low, high, deadline)
+        self.check_norm(ball)
+        return jacobian_margins(network, x, labels, ball, "crown", gradient_bounds, deadline)

@@ -71,8 +71,7 @@ class SDPVerify(BoundingVerifier):
     ) -> Tensor:
         from verifiers.lp.chain import improved, instances
 
-        if ball.norm not in self.info.norms:
-            raise Unsupported(f"sdp_verify takes l_inf balls, not {ball.norm}")
+        self.check_norm(ball)
         return improved(instances(network, x, labels, ball, deadline), _improve, deadline)
 
 
