@@ -32,13 +32,15 @@ def descend(
     step_sizes: Sequence[float],
     objective: Objective = least_margin,
     deadline: Deadline = Deadline(),  # noqa: B008
+    momentum: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Lower the objective from `start` by steepest descent in the ball; return the best points seen and their values.
 
     start, x: (B, *shape), points of the ball and its centres; labels: (B,); step_sizes: of each step, in units of
-    the input; objective: (logits (B, C), labels) -> (B,), the margin by default. Stops, without an error, at the
-    deadline.
+    the input; objective: (logits (B, C), labels) -> (B,), the margin by default; momentum: share of the directions
+    before, as gradients of unit l1 norm (Dong et al., CVPR 2018). Stops, without an error, at the deadline.
     """
+    memory = torch.zeros_like(start)
     best, lowest = start, torch.full((len(x),), torch.inf)
     points = start
     for step_size in (*step_sizes, None):
@@ -50,6 +52,9 @@ def descend(
         if step_size is None or deadline.expired():
             break
         (gradient,) = torch.autograd.grad(values.sum(), points)
+        if momentum:
+            size = gradient.abs().flatten(1).sum(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
+            memory = gradient = momentum * memory + gradient / size.view(-1, *[1] * (x.dim() - 1))
         points = project(points.detach() - step_size * steepest(gradient, ball.norm), x, ball)
     return best, lowest
 
@@ -63,6 +68,7 @@ def attacked_margins(
     restarts: int,
     seed: int,
     deadline: Deadline = Deadline(),  # noqa: B008
+    momentum: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The best of several descents: points (B, *shape) and their least margins (B,), in the network's type.
 
@@ -81,7 +87,7 @@ def attacked_margins(
         least = least_margin(logits[: len(x)], labels[: len(x)])
         return torch.cat([least, targeted[len(x) :, 0]])
 
-    points, _ = descend(logits_of, starts, centres, truth, ball, step_sizes, objective, deadline)
+    points, _ = descend(logits_of, starts, centres, truth, ball, step_sizes, objective, deadline, momentum)
     with torch.no_grad():
         values = least_margin(logits_of(points), truth)
     lowest, which = values.view(restarts, len(x)).min(dim=0)

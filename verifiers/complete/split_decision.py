@@ -23,17 +23,17 @@ from .domains import Columns
 from .proof import Searched
 from .refined_search import RefinedResult, RefinedSearch, State
 from .split_search import SplitSearch, SplitSettings, Witness
-from .witness import WitnessFinder
+from .witness import LONG, WitnessFinder
 
-_TIGHTENING_SHARE = 0.25  # of the time that is left, for the root's intermediate bounds
+_TIGHTENING_SHARE, _ATTACK_SHARE = 0.25, 0.25  # of the time left, for the root's intermediate bounds; for the attack
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
     """Is every row of `start` (N rows of the output, float64) positive on the input set?
 
-    relaxed: the network between sound bounds; bounds: (N,) proved lower bounds of the rows; witness: judges points;
-    inputs: the set as columns of a linear program.
+    relaxed: the network between sound bounds; bounds: (N,) proved lower bounds of the rows; inputs: the set as columns
+    of a linear program; witness: judges points; attack: a longer one, for where bounds leave rows open.
     """
 
     relaxed: Relaxed
@@ -41,6 +41,7 @@ class Question:
     bounds: Tensor
     inputs: InputSet
     witness: Witness
+    attack: Callable[[Deadline], Tensor | None]
 
 
 def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: bool = False) -> Question | Outcome:
@@ -53,8 +54,7 @@ def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: 
     if margins.min() > 0 and not always:
         return Outcome(Verdict.VERIFIED, float(margins.min()), stats={"decided_by": plan})
     finder = WitnessFinder(problem)
-    with torch.enable_grad():
-        witness = finder.attack(deadline)
+    witness = finder.attack(deadline)
     if witness is not None:
         return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
     try:
@@ -65,8 +65,10 @@ def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: 
         return Outcome(Verdict.UNKNOWN, _finite(margins), stats={"reason": "no finite bounds, or no ReLU to split"})
     others = torch.arange(graph.num_classes)
     others = others[others != problem.label]
-    inputs = input_set(problem.x, problem.ball)
-    return Question(relaxed, margin_rows(graph, problem.label, others), margins[others], inputs, finder.among)
+    return Question(
+        relaxed, margin_rows(graph, problem.label, others), margins[others], input_set(problem.x, problem.ball),
+        finder.among, lambda deadline: finder.attack(deadline, LONG),
+    )  # fmt: skip
 
 
 def decide_rows(
@@ -80,6 +82,9 @@ def decide_rows(
     found, ascent = relaxed.raise_rows(asked.start.take(rows), Schedule(), lambda bounds, _: bounds > 0, deadline)
     bounds = asked.bounds.clone()
     bounds[rows] = found if proof is not None else torch.maximum(bounds[rows], found)
+    witness = asked.attack(deadline.share(_ATTACK_SHARE)) if bool((bounds <= 0).any()) else None
+    if witness is not None:
+        return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
     root = State(relaxed, rows, bounds[rows], ascent)
     search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, proof is not None)
     result = search.run(root, bounds, deadline)
