@@ -26,7 +26,7 @@ _FIRST, _SECOND, _FLOOR = 0.5, 0.99, 1e-12
 @dataclass(frozen=True)
 class Schedule:
     """iterations: passes, the first of which only evaluates; rate: first step of a slope; gamma_rate: of a multiplier,
-    relative to the mean size of the row's entries at its layer. Both shrink to a tenth by the last pass."""
+    relative to the mean size of the row's entries at its layer. Both shrink by `decay` after every pass."""
 
     iterations: int = 20
     rate: float = 0.5
@@ -34,8 +34,8 @@ class Schedule:
 
     @property
     def decay(self) -> float:
-        """Of the rates, per iteration."""
-        return math.pow(0.1, 1 / max(1, self.iterations - 1))
+        """Of the rates, per iteration: to 2 / iterations of the first, so that longer ascents end closer."""
+        return math.pow(min(1.0, 2 / self.iterations), 1 / max(1, self.iterations - 1))
 
 
 @dataclass

@@ -48,8 +48,8 @@ class AlphaCrown(GraphMethod, BoundingVerifier):
     )
 
     def __init__(self, iterations: int = 20, rate: float = 0.5) -> None:
-        """iterations: passes per bound, the first with CROWN's slopes; rate: first step of a slope, the last is a
-        tenth of it."""
+        """iterations: passes per bound, the first with CROWN's slopes; rate: first step of a slope, which
+        shrinks to 2 / iterations of it."""
         if iterations < 1 or not rate > 0:
             raise InvalidInput(f"alpha_crown needs iterations >= 1 and rate > 0, not {iterations} and {rate}")
         self.iterations, self.rate = iterations, rate
