@@ -12,7 +12,8 @@ without paying for it would be wrong more often than alpha; two ways of paying:
                  many radii again share alpha (fixed sequence testing; Maurer, Hothorn, Lehmacher 1995).
 
 "Below" only ends the sampling early. It certifies nothing, so its level `futility` is no part of alpha: it is the
-chance of stopping too soon and losing a certificate, never of a false one.
+chance of stopping too soon and losing a certificate, never of a false one. And it loses none where "above" is out of
+reach anyway: where even a success of every sample to come would not do at the last stage, and so at none before it.
 
 Waudby-Smith and Ramdas: Estimating Means of Bounded Random Variables by Betting, JRSS B 2024; Voracek: Treatment of
 Statistical Estimation Problems in Randomized Smoothing for Adversarial Robustness, NeurIPS 2024.
@@ -77,8 +78,15 @@ class SequentialTest(ABC):
         """Whether p <= threshold is refuted by `successes` after stage number `stage`. Arrays broadcast."""
 
     @abstractmethod
-    def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
+    def refutes(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         """Whether p >= threshold is refuted, likewise."""
+
+    @final
+    def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
+        """Whether p >= threshold is refuted, or "above" is out of reach. Arrays broadcast."""
+        best = successes + (self.stages[-1] - self.stages[stage])
+        within_reach = self.above(best, len(self.stages) - 1, thresholds)
+        return self.refutes(successes, stage, thresholds) | ~within_reach
 
 
 @final
@@ -101,7 +109,7 @@ class AlphaSpending(SequentialTest):
         refuted: Booleans = (successes > 0) & (_tail_from(successes, self.stages[stage], thresholds) <= level)
         return refuted
 
-    def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
+    def refutes(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         level = self.level(stage, self.futility) * (1.0 - TAIL_ERROR)
         n = self.stages[stage]
         refuted: Booleans = (successes < n) & (_tail_to(successes, n, thresholds) <= level)
@@ -122,7 +130,7 @@ class Betting(SequentialTest):
         claims: Booleans = np.logical_and.accumulate(wealth, axis=-1)
         return claims
 
-    def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
+    def refutes(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         n = self.stages[stage]
         refuted: Booleans = _log_wealth(n - successes, successes, 1.0 - thresholds, thresholds) >= -np.log(
             self.futility

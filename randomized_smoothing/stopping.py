@@ -38,7 +38,7 @@ class Stopping:
         """Whether `successes` after stage number `stage` leave no threshold open."""
         counts = np.array(successes)
         known = self.test.above(counts, stage, self.thresholds) | self.test.below(counts, stage, self.thresholds)
-        return bool((known | (self.thresholds >= 1.0)).all())
+        return bool(known.all())
 
 
 def stopping(targets: Sequence[tuple[Certifier, Sequence[float]]], noise: Any, n: int, alpha: float) -> Stopping:

@@ -39,14 +39,16 @@ def run(test: SequentialTest, p: Any, thresholds: Any, seed: int = 0) -> Ledger:
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.993])
 def test_false_certificates_are_at_most_alpha(kind: Any, p: float) -> None:
     """The linear classifier at distance Phi^-1(p), 10,000 times: radii at and just beyond its own are never certified
-    more often than alpha, any of them together; and futility loses those below at most as often as it may."""
+    more often than alpha, any of them together; and futility loses what more samples would have certified at most as
+    often as it may."""
     alpha, repetitions = 0.02, 10_000
     test = kind(geometric_stages(3000), alpha, alpha)
     thresholds = np.unique([0.5, ndtr(ndtri(p) - 0.1), p, ndtr(ndtri(p) + 0.01), ndtr(ndtri(p) + 0.1)])
     ledger = run(test, np.full(repetitions, p), thresholds)
     wrong = ledger.certified[:, thresholds >= p].any(axis=1).mean()
     assert wrong <= alpha + 3 * np.sqrt(alpha / repetitions)
-    lost = ledger.excluded[:, thresholds < p].any(axis=1).mean()
+    patient = run(kind(test.stages, alpha, 1e-300), np.full(repetitions, p), thresholds)
+    lost = (patient.certified & ~ledger.certified)[:, thresholds < p].any(axis=1).mean()
     assert lost <= alpha + 3 * np.sqrt(alpha / repetitions)
 
 
@@ -72,6 +74,20 @@ def test_coverage_of_alpha_spending_is_exact(n: int) -> None:
         second = test.above(k[:, None] + more, 1, np.array(p))
         paths = binom.pmf(k, n, p)[:, None] * binom.pmf(more, 2 * n, p)
         assert paths[first[:, None] | second].sum() <= 0.1
+
+
+@pytest.mark.parametrize("kind", TESTS)
+def test_radii_out_of_reach_are_given_up_and_no_others(kind: Any) -> None:
+    """Given up for want of samples exactly where no outcome of the stages to come is claimed."""
+    test, thresholds = kind((20, 50, 120), 0.05, 1e-300), np.array([0.6, 0.9, 0.95, 0.999])
+    for stage, n in enumerate(test.stages):
+        k = np.arange(n + 1)[:, None]
+        reached = test.above(k, stage, thresholds)
+        for later in range(stage, 3):
+            for extra in range(test.stages[later] - n + 1):
+                reached = reached | test.above(k + extra, later, thresholds)
+        np.testing.assert_array_equal(test.below(k, stage, thresholds), ~reached)
+    assert test.below(np.array(20), 0, thresholds).tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("kind", TESTS)
