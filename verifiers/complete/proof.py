@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import InvalidInput, Unsupported
-from verifiers.bounds.optimized_bounds import Found
 from verifiers.graph import graph_of
-from verifiers.graph.affine import affine_relu_layers
 
 from .domains import Columns
-from .proof_check import FORMAT, Array, Checked, Checker, Refused, arrays_of
+from .proof_check import FORMAT, Array, Checked, Checker, Refused
+from .proof_steps import steps_of
 from .refined_search import RefinedResult
 
 if TYPE_CHECKING:
     from sokbench.core.network import Network
-    from sokbench.core.problem import Problem
+    from sokbench.core.problem import Ball, Problem
+    from verifiers.bounds.optimized_bounds import Found
 
     from .split_decision import Question
 
@@ -42,21 +42,17 @@ class Searched:
     columns: Columns
 
 
-def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[str, Array]:
-    """The proof that all rows of `asked` are positive; raises `Unsupported` for what the checker has no arithmetic for.
+def refuse_uncheckable(network: Network, ball: Ball) -> None:
+    """Raises `Unsupported` for what the checker has no arithmetic for, before a search is made in vain."""
+    steps_of(graph_of(network))
+    if ball.norm not in ("linf", "l1"):
+        raise Unsupported(f"proofs are written for l_inf and l1 balls, not {ball.norm}")
 
-    Only boxes and chains of layers can be checked.
-    """
-    graph = asked.relaxed.graph
-    if not asked.relaxed.exact.inputs.is_box:
-        raise Unsupported("proofs are written for l_inf balls only")
-    affine_relu_layers(graph)  # raises for networks that branch
+
+def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[str, Array]:
+    """The proof that all rows of `asked` are positive."""
     lower, upper = asked.relaxed.exact.inputs.interval()
-    layer_of = {index: place for place, index in enumerate(graph.relus)}
-    neurons = [searched.columns.neuron(column) for column in range(searched.columns.width)]
-    states = list(searched.result.proof)
-    numbers = {path: number for number, path in enumerate(states)}
-    leaves = [(numbers[path], leaf) for path in states for leaf in searched.result.proof[path].leaves]
+    layer_of = {index: place for place, index in enumerate(asked.relaxed.graph.relus)}
     arrays: dict[str, Array] = {
         "format": np.array(FORMAT),
         "network": np.array(problem.network.sha256),
@@ -65,39 +61,56 @@ def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[
         "upper": upper.flatten().numpy(),
         "rows": asked.start.rows.numpy(),
         "offsets": asked.start.constants.numpy(),
-        "columns_layer": np.array([layer_of[index] for index, _ in neurons], dtype=np.int64),
-        "columns_neuron": np.array([int(searched.kept[index][entry]) for index, entry in neurons], dtype=np.int64),
-        "leaf_state": np.array([state for state, _ in leaves], dtype=np.int64),
-        "leaf_target": np.array([leaf.target for _, leaf in leaves], dtype=np.int64),
-        "leaf_slopes": _stack([leaf.slopes for _, leaf in leaves], searched.columns.width),
-        "leaf_gammas": _stack([leaf.gammas for _, leaf in leaves], searched.columns.width),
-        **{f"kept{layer_of[index]}": entries.numpy() for index, entries in searched.kept.items()},
     }
-    arrays["state_paths"], arrays["state_ends"] = _flat(states)
-    arrays["leaf_paths"], arrays["leaf_ends"] = _flat([leaf.path for _, leaf in leaves])
-    for path, number in numbers.items():
+    if not asked.relaxed.exact.inputs.is_box:
+        arrays["centre"] = problem.x.double().flatten().numpy()
+        arrays["radius"] = np.array(float(problem.ball.radius))
+    arrays |= _leaves(searched, layer_of)
+    for number, (path, proved) in enumerate(searched.result.proof.items()):
         # the root's bounds were raised in the whole network, those of the other states in the smaller one
-        found, kept = (searched.result.proof[path].found, searched.kept) if path else (asked.relaxed.found, None)
-        for index, one in found.items():
-            arrays.update(_intermediate(f"state{number}_layer{layer_of[index]}", index, one, kept, layer_of))
+        for index, found in (proved.found if path else asked.relaxed.found).items():
+            arrays |= _raised(f"state{number}_layer{layer_of[index]}", index, found, searched, layer_of, not path)
     return arrays
 
 
-def _intermediate(
-    name: str, index: int, found: Found, kept: dict[int, Tensor] | None, layer_of: dict[int, int]
+def _leaves(searched: Searched, layer_of: dict[int, int]) -> dict[str, Array]:
+    """Columns, the tree, and the multipliers of its leaves."""
+    columns, proof = searched.columns, searched.result.proof
+    leaves = [leaf for proved in proof.values() for leaf in proved.leaves]
+    owners, neurons = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    arrays: dict[str, Array] = {}
+    for index, entries in columns.entries.items():
+        owners.append(np.full(len(entries), layer_of[index]))
+        neurons.append(searched.kept[index][entries].numpy())
+    for kind in ("slopes", "gammas"):
+        vectors = _stack([getattr(leaf, kind) for leaf in leaves], columns.width)
+        for index, layer in layer_of.items():
+            arrays[f"leaf_{kind}{layer}"] = columns.part(index, vectors).numpy()
+    arrays["columns_layer"], arrays["columns_neuron"] = np.concatenate(owners), np.concatenate(neurons)
+    arrays["state_paths"], arrays["state_ends"] = _flat(list(proof))
+    arrays["leaf_paths"], arrays["leaf_ends"] = _flat([leaf.path for leaf in leaves])
+    arrays["leaf_state"] = np.repeat(np.arange(len(proof)), [len(proved.leaves) for proved in proof.values()])
+    arrays["leaf_target"] = np.array([leaf.target for leaf in leaves], dtype=np.int64)
+    return arrays
+
+
+def _raised(
+    name: str, index: int, found: Found, searched: Searched, layer_of: dict[int, int], whole: bool
 ) -> dict[str, Array]:
-    entries = found.entries if kept is None else kept[index][found.entries]
-    arrays = {f"{name}_entries": entries.numpy()}
+    """How the bounds of ReLU `index` were raised; whole: in the whole network."""
+    arrays = {f"{name}_entries": (found.entries if whole else searched.kept[index][found.entries]).numpy()}
     for kind, values in (("slopes", found.slopes), ("gammas", found.gammas)):
         for below, dense in values.items():
-            arrays[f"{name}_{kind}{layer_of[below]}"] = dense.flatten(1).numpy()
+            entries = searched.columns.entries[below]
+            chosen = searched.kept[below][entries] if whole else entries
+            arrays[f"{name}_{kind}{layer_of[below]}"] = dense.flatten(1)[:, chosen].numpy()
     return arrays
 
 
-def _stack(vectors: Sequence[Tensor], width: int) -> Array:
-    found = torch.stack([vector.double() for vector in vectors]) if vectors else torch.zeros(0, width)
-    array: Array = found.double().numpy()
-    return array
+def _stack(vectors: Sequence[Tensor], width: int) -> Tensor:
+    """(L, width), in float64 only if some are."""
+    dtype = torch.float64 if any(vector.dtype == torch.float64 for vector in vectors) else torch.float32
+    return torch.stack([vector.to(dtype) for vector in vectors]) if vectors else torch.zeros(0, width)
 
 
 def _flat(paths: Sequence[tuple[int, ...]]) -> tuple[Array, Array]:
@@ -121,7 +134,7 @@ def read_proof(path: Path) -> dict[str, Array]:
     """Raises `InvalidInput` for a file that is no proof; pickled objects are never loaded."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return arrays_of((name, file[name]) for name in file.files)
+            return {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"{path} is no proof: {error}") from None
 
@@ -131,7 +144,7 @@ def check_proof(arrays: dict[str, Array], network: Network) -> Checked:
     try:
         if str(arrays["network"]) != network.sha256:
             raise Refused(f"the proof is about the network {str(arrays['network'])[:12]}, not {network.sha256[:12]}")
-        return Checker(affine_relu_layers(graph_of(network)), arrays).check()
+        return Checker(steps_of(graph_of(network)), arrays).check()
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise Refused(f"the proof is malformed: {error}") from None
 

@@ -50,7 +50,7 @@ def affine_relu_layers(graph: Graph) -> list[AffineLayer]:
             layers.append(current or _identity(graph.nodes[index - 1].shape))
             current = None
         elif isinstance(node.op, LinearOp):
-            layer = _as_matrix(node.op, graph.nodes[index - 1].shape, node.shape)
+            layer = as_matrix(node.op, graph.nodes[index - 1].shape, node.shape)
             current = layer if current is None else _compose(layer, current)
         else:
             raise Unsupported(f"{node.op.name} at {node.label!r}: not a ReLU network")
@@ -62,7 +62,8 @@ def _identity(shape: Shape) -> AffineLayer:
     return AffineLayer(csr_array(eye_array(size, format="csr")), np.zeros(size), shape)
 
 
-def _as_matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> AffineLayer:
+def as_matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> AffineLayer:
+    """One affine operation on flattened values."""
     size_in, size_out = int(np.prod(in_shape)), int(np.prod(out_shape))
     blocks = []
     step = max(1, _CHUNK // max(size_in, size_out))

@@ -9,31 +9,49 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
 
 import sokbench
 from sokbench.cli import cli
 from sokbench.core.deadline import Deadline
 from sokbench.core.errors import InvalidInput
-from sokbench.core.outcome import Verdict
+from sokbench.core.outcome import Termination, Verdict
 from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
-from tests.verifiers.bounds.nets import dense
+from tests.verifiers.bounds.nets import Skip, dense
+from verifiers.bounds.inputs import input_set
 from verifiers.complete.proof import check_proof, claims_label, proof_arrays, read_proof, write_proof
 from verifiers.complete.proof_check import Refused
 from verifiers.complete.split_decision import Question, decide_rows, question
 from verifiers.complete.split_search import SplitSettings
+from verifiers.graph import graph_of
 
 
-def hard_problem() -> Problem:
-    """Robust, but only just: some sixty leaves are needed."""
-    network = load_network(dense([4, 24, 24, 3], 0, 2.0).float(), (4,))
+def residual(seed: int) -> nn.Sequential:
+    """A sum inside, and one whose terms are both activations."""
+    twice = Skip(nn.Sequential(*dense([16, 16, 16], seed + 1, 1.5), nn.ReLU()))
+    return nn.Sequential(dense([4, 16], seed, 2.0), nn.ReLU(), twice, dense([16, 3], seed + 2, 2.0)).float()
+
+
+PROBLEMS = {
+    "chain": (dense([4, 24, 24, 3], 0, 2.0).float(), Ball("linf", 0.166015625)),
+    "residual": (residual(1), Ball("linf", 0.15)),
+    "l1": (dense([4, 24, 24, 3], 0, 2.0).float(), Ball("l1", 0.34, -0.5, 0.5)),
+    "residual l1": (residual(1), Ball("l1", 0.35)),
+}
+
+
+def hard_problem(name: str) -> Problem:
+    """Robust, but only just: several leaves are needed."""
+    module, ball = PROBLEMS[name]
+    network = load_network(module, (4,))
     x = torch.linspace(-0.5, 0.5, 4)
-    return Problem(network, x, int(network(x[None]).argmax()), Ball("linf", 0.166015625))
+    return Problem(network, x, int(network(x[None]).argmax()), ball)
 
 
-@pytest.fixture(scope="module")
-def proved(tmp_path_factory) -> tuple[Problem, Path]:
-    problem = hard_problem()
+@pytest.fixture(scope="module", params=list(PROBLEMS))
+def proved(request, tmp_path_factory) -> tuple[Problem, Path]:
+    problem = hard_problem(request.param)
     folder = tmp_path_factory.mktemp("proofs")
     outcome = sokbench.method("beta_crown", proofs=str(folder)).verify(problem, 20.0)
     assert outcome.verdict is Verdict.VERIFIED
@@ -45,15 +63,16 @@ def test_accepted_with_the_margin_of_the_search(proved):
     arrays = read_proof(path)
     checked = check_proof(arrays, problem.network)
     assert checked.margin > 0
-    assert checked.leaves > 3
+    assert checked.leaves > 2
     assert claims_label(arrays, 3)
     outcome = sokbench.method("beta_crown", proofs=str(path.parent)).verify(problem, 20.0)
     assert checked.margin == pytest.approx(outcome.margin, abs=1e-9)
 
 
-def test_states_with_bounds_of_their_own(proved, tmp_path):
+@pytest.mark.parametrize("name", ["chain", "residual"])
+def test_states_with_bounds_of_their_own(name, tmp_path):
     """Refreshed at every few domains: intermediate bounds of many states are part of the proof."""
-    problem, _ = proved
+    problem = hard_problem(name)
     found = []
     with torch.no_grad():
         asked = question(problem, Deadline(), always=True)
@@ -62,7 +81,7 @@ def test_states_with_bounds_of_their_own(proved, tmp_path):
     assert outcome.verdict is Verdict.VERIFIED
     path = write_proof(proof_arrays(problem, asked, found[0]), tmp_path)
     checked = check_proof(read_proof(path), problem.network)
-    assert checked.states > 5
+    assert checked.states > 2
     assert checked.margin > 0
     arrays = read_proof(path)
     with pytest.raises(Refused):
@@ -79,7 +98,7 @@ def tampered(name: str, arrays: dict) -> dict:
         inside[ends[leaf] : ends[leaf + 1]] = False
         changed["leaf_ends"] = np.cumsum(np.diff(ends)[keep])
         changed["leaf_paths"] = changed["leaf_paths"][inside]
-        for key in ("leaf_state", "leaf_target", "leaf_slopes", "leaf_gammas"):
+        for key in [key for key in changed if key.startswith("leaf_") and key not in ("leaf_paths", "leaf_ends")]:
             changed[key] = changed[key][keep]
     elif name == "a path is cut short":
         changed["leaf_paths"] = np.delete(changed["leaf_paths"], changed["leaf_ends"][leaf] - 1)
@@ -88,12 +107,18 @@ def tampered(name: str, arrays: dict) -> dict:
         changed["leaf_paths"][changed["leaf_ends"][leaf] - 1] *= -1
     elif name == "a larger box":
         changed["lower"], changed["upper"] = changed["lower"] - 0.5, changed["upper"] + 0.5
+        if "radius" in changed:
+            changed["radius"] = changed["radius"] + 1.0
     elif name == "a larger claim":
         changed["offsets"] = changed["offsets"] - 1.0
     elif name == "multipliers of nothing":
-        changed["leaf_slopes"][:], changed["leaf_gammas"][:] = 0.5, 0.0
+        for key in changed:
+            if key.startswith(("leaf_slopes", "leaf_gammas")):
+                changed[key][:] = 0.5 if "slopes" in key else 0.0
     elif name == "NaN":
-        changed["leaf_gammas"][leaf] = np.nan
+        for key in changed:
+            if key.startswith("leaf_gammas"):
+                changed[key][leaf] = np.nan
     elif name == "a column that is no neuron":
         changed["columns_neuron"][0] = 10**6
     elif name == "another format":
@@ -103,6 +128,10 @@ def tampered(name: str, arrays: dict) -> dict:
     elif name == "a row is added":
         changed["rows"] = np.concatenate([changed["rows"], -changed["rows"][:1]])
         changed["offsets"] = np.append(changed["offsets"], 0.0)
+    elif name == "a state counted from the end":
+        changed["leaf_state"][leaf] -= len(changed["state_ends"])
+    elif name == "the root is missing":
+        changed["state_paths"], changed["state_ends"] = np.array([1]), np.array([1])
     return changed
 
 
@@ -111,7 +140,7 @@ def tampered(name: str, arrays: dict) -> dict:
     [
         "a leaf is missing", "a path is cut short", "a split turned round", "a larger box", "a larger claim",
         "multipliers of nothing", "NaN", "a column that is no neuron", "another format", "an array is missing",
-        "a row is added",
+        "a row is added", "a state counted from the end", "the root is missing",
     ],
 )  # fmt: skip
 def test_tampered_proofs_are_refused(proved, name):
@@ -120,9 +149,63 @@ def test_tampered_proofs_are_refused(proved, name):
         check_proof(tampered(name, read_proof(path)), problem.network)
 
 
+@pytest.mark.parametrize("name", list(PROBLEMS))
+def test_random_multipliers_never_show_too_much(name):
+    """What is checked of one leaf with any slopes and splits stays below the least value among sampled points."""
+    problem = hard_problem(name)
+    graph, rng = graph_of(problem.network), np.random.default_rng(0)
+    lower, upper = (side.numpy()[0] for side in input_set(problem.x[None].double(), problem.ball).interval())
+    x = problem.x.double().numpy()
+    moves = rng.exponential(size=(20_000, 4)) * rng.choice([-1.0, 1.0], size=(20_000, 4))
+    size = np.abs(moves).sum(axis=1) if problem.ball.norm == "l1" else np.abs(moves).max(axis=1)
+    points = np.clip(x + problem.ball.radius * moves / size[:, None], lower, upper)
+    row = np.array([[1.0, -1.0, 0.0]])
+    least = float((graph.forward(torch.tensor(points)).numpy() @ row[0]).min())
+    widths = [graph.nodes[index].shape[0] for index in graph.relus]
+    nothing, columns = np.zeros(0, dtype=np.int64), [(k, j) for k, width in enumerate(widths) for j in range(width)]
+    for _ in range(20):
+        arrays = {
+            "format": np.array("sokbench-proof-2"), "network": np.array(problem.network.sha256),
+            "label": np.array(0), "lower": lower, "upper": upper, "rows": row, "offsets": np.array([1e4]),
+            "columns_layer": np.array(columns)[:, 0], "columns_neuron": np.array(columns)[:, 1],
+            "state_paths": nothing, "state_ends": np.array([0]), "state0_layer1_entries": np.arange(widths[1]),
+            "leaf_paths": np.array([5, -5]), "leaf_ends": np.array([1, 2]), "leaf_state": np.array([0, 0]),
+            "leaf_target": np.array([0, 0]),
+        }  # fmt: skip
+        if problem.ball.norm == "l1":
+            arrays |= {"centre": x, "radius": np.array(problem.ball.radius)}
+        for layer, width in enumerate(widths):
+            for rows, owner in ((2, "leaf"), (2 * widths[1], "state0_layer1")):
+                arrays[f"{owner}_slopes{layer}"] = rng.uniform(-0.5, 1.5, size=(rows, width))
+                arrays[f"{owner}_gammas{layer}"] = rng.normal(size=(rows, width))
+        assert check_proof(arrays, problem.network).margin - 1e4 <= least
+
+
+def test_convolutions_with_a_skip_connection(tmp_path):
+    torch.manual_seed(1)
+    inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 4, 2, 1), nn.BatchNorm2d(4).eval(), nn.ReLU(), Skip(inner), nn.ReLU(), nn.Flatten(),
+        nn.Linear(36, 3),
+    )  # fmt: skip
+    network = load_network(module, (2, 6, 6))
+    x = torch.rand(2, 6, 6)
+    problem = Problem(network, x, int(network(x[None]).argmax()), Ball("linf", 0.04, 0.0, 1.0))
+    outcome = sokbench.method("beta_crown", proofs=str(tmp_path)).verify(problem, 20.0)
+    assert check_proof(read_proof(Path(outcome.stats["proof"])), network).margin == pytest.approx(outcome.margin)
+
+
+def test_what_cannot_be_checked_is_not_searched(tmp_path):
+    network = load_network(nn.Sequential(nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 2)), (2,))
+    problem = Problem(network, torch.zeros(2), int(network(torch.zeros(1, 2)).argmax()), Ball("linf", 0.01))
+    outcome = sokbench.method("beta_crown", proofs=str(tmp_path)).verify(problem, 5.0)
+    assert outcome.termination is Termination.UNSUPPORTED
+    assert "sigmoid" in outcome.stats["reason"]
+
+
 def test_another_network_is_refused(proved):
     _, path = proved
-    other = load_network(dense([4, 24, 24, 3], 5, 2.0).float(), (4,))
+    other = load_network(dense([4, 24, 24, 3], 8, 2.0).float(), (4,))
     with pytest.raises(Refused, match="about the network"):
         check_proof(read_proof(path), other)
     # nor does the proof hold for it under the right name

@@ -1,0 +1,79 @@
+"""A network as the proof checker sees it: a list of steps with plain matrices, nothing of the bound engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from sokbench.core.errors import Unsupported
+from verifiers.graph.affine import AffineLayer, as_matrix
+from verifiers.graph.arrangement import Reshape
+from verifiers.graph.elementwise import Relu
+from verifiers.graph.ops import Add, LinearOp
+
+if TYPE_CHECKING:
+    from verifiers.graph.graph import Graph
+
+_DENSE = 0.05  # share of entries beyond which a dense product is faster than a sparse one
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """z = weight @ x + bias up to `weight_error` in the l1 norm of a row of the weight, and `bias_error`; magnitude:
+    |weight|; terms: the most products summed, in either direction."""
+
+    weight: Any  # (out, in), an array or a sparse one
+    magnitude: Any
+    bias: NDArray[np.float64]
+    terms: int
+    weight_error: float
+    bias_error: float
+
+    def data_error(self, reach: NDArray[np.float64]) -> float:
+        """How far the rounding of weight and bias can put an entry off, for inputs of magnitudes `reach` (in,)."""
+        return float(self.weight_error * reach.max(initial=0.0) + self.bias_error)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One value (width,) of a network: its input (no sources), a ReLU of one source, a matrix of one, or a sum of two.
+    sources: which of the steps before."""
+
+    sources: tuple[int, ...]
+    width: int
+    matrix: Matrix | None = None
+    is_relu: bool = False
+
+
+def steps_of(graph: Graph) -> list[Step]:
+    """The graph's nodes, flattened. Raises `Unsupported` for anything but affine maps, ReLUs and sums."""
+    steps: list[Step] = []
+    place: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        sources = tuple(place[source] for source in node.inputs)
+        if isinstance(node.op, Reshape):  # the same numbers
+            place[index] = sources[0]
+            continue
+        place[index], width = len(steps), math.prod(node.shape)
+        if isinstance(node.op, LinearOp):
+            layer = as_matrix(node.op, graph.nodes[node.inputs[0]].shape, node.shape)
+            steps.append(Step(sources, width, _matrix(layer)))
+        elif not sources or isinstance(node.op, Relu | Add):
+            steps.append(Step(sources, width, is_relu=isinstance(node.op, Relu)))
+        else:
+            raise Unsupported(f"proofs know affine maps, ReLUs and sums, not {node.op.name} at {node.label!r}")
+    return steps
+
+
+def _matrix(layer: AffineLayer) -> Matrix:
+    sparse = layer.weight
+    rows, columns = np.diff(sparse.indptr), np.bincount(sparse.indices, minlength=1)
+    terms = int(max(rows.max(initial=0), columns.max(initial=0)))
+    dense = sparse.nnz > _DENSE * math.prod(sparse.shape)
+    weight: Any = sparse.toarray() if dense else csr_array(sparse)
+    return Matrix(weight, abs(weight), layer.bias, terms, layer.weight_error, layer.bias_error)
