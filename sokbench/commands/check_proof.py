@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..core.errors import InvalidInput
 from .options import examples, json_option, print_json
 
 
@@ -17,29 +18,29 @@ from .options import examples, json_option, print_json
 @click.argument("spec", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @json_option
 @examples(
-    "sokbench check-proof proofs/3a5c9730d60b-bc7de94c9869.npz model.onnx",
-    "sokbench check-proof proofs/3a5c9730d60b-bc7de94c9869.npz model.onnx property.vnnlib",
+    "sokbench verify net.onnx property.vnnlib --method beta_crown --proof proof.zip",
+    "sokbench check-proof proof.zip net.onnx property.vnnlib",
+    "sokbench check-proof proofs/3a5c9730d60b-bc7de94c9869.npz mnist5k/fcnn_a/cadv",
 )
 def command(proof: Path, network: str, spec: Path | None, as_json: bool) -> int:
-    """Check the PROOF that a search wrote (method beta_crown with proofs=FOLDER) about NETWORK, or about SPEC of it.
+    """Check the PROOF that a search wrote (verify with --proof) about NETWORK, or about the property SPEC of it.
 
     NETWORK is a zoo name or an .onnx file. The checker has its own arithmetic and trusts nothing in the file. A proof
-    says that a label stays on top for all inputs of a box; for a SPEC it is about one of the problems that the property
-    was reduced to. Exit code 1 if the proof is refused.
+    says that a label stays on top for all inputs of a box or l1 ball; a SPEC is accepted if each of the problems that
+    it consists of is proved. Exit code 1 if the proof is refused.
     """
     from ..core.registry import component
 
-    proofs = component("verifiers.complete.proof")
-    arrays = proofs.read_proof(proof)
+    claims = component("verifiers.complete.proof_claims")
+    proofs = claims.read_proofs(proof)
+    if spec is None and len(proofs) > 1:
+        raise InvalidInput(f"{proof} holds {len(proofs)} proofs of a property: give its .vnnlib file as well")
     began = time.monotonic()
     try:
-        asked, claim = _subject(arrays, network, spec)
-        checked = proofs.check_proof(arrays, asked)
-        if not proofs.claims_label(arrays, asked.num_classes):
-            raise proofs.Refused("the rows do not say that a label stays on top")
-        answer: dict[str, Any] = {"answer": "accepted", "claim": claim, "margin": checked.margin}
-        answer |= {"states": checked.states, "leaves": checked.leaves}
-    except proofs.Refused as reason:
+        claim, checked = _checked(claims, proofs, network, spec)
+        answer: dict[str, Any] = {"answer": "accepted", "claim": claim, "margin": min(one.margin for one in checked)}
+        answer |= {name: sum(getattr(one, name) for one in checked) for name in ("states", "leaves")}
+    except claims.Refused as reason:
         answer = {"answer": "refused", "reason": str(reason)}
     answer["seconds"] = time.monotonic() - began
     if as_json:
@@ -53,23 +54,21 @@ def command(proof: Path, network: str, spec: Path | None, as_json: bool) -> int:
     return 0 if answer["answer"] == "accepted" else 1
 
 
-def _subject(arrays: Any, network: str, spec: Path | None) -> tuple[Any, str]:
-    """(the network that the proof is about, its claim in words)."""
+def _checked(claims: Any, proofs: list[Any], network: str, spec: Path | None) -> tuple[str, list[Any]]:
+    """(the claim in words, what was checked of each problem)."""
     from ..core.registry import component
     from ..networks import load_network
 
     loaded = load_network(network)
-    label = int(arrays["label"])
     if spec is None:
-        low, high = arrays["lower"], arrays["upper"]
-        width = float((high - low).max(initial=0.0)) / 2
-        return loaded, f"label {label} stays on top in a box of {len(low)} inputs, half width up to {width:.6g}"
+        (arrays,) = proofs
+        checked = claims.check_label(arrays, loaded)
+        label, width = int(arrays["label"]), float((arrays["upper"] - arrays["lower"]).max(initial=0.0)) / 2
+        inputs = f"a box of {len(arrays['lower'])} inputs, half width up to {width:.6g}"
+        inputs += f", in an l1 ball of radius {float(arrays['radius']):.6g}" if "radius" in arrays else ""
+        return f"label {label} stays on top in {inputs}", [checked]
     from ..core.vnnlib import read_property
 
     problems = component("verifiers.graph.reduction").reduce_property(loaded, read_property(spec))
-    for place, reduced in enumerate(problems):
-        ball = reduced.problem.ball
-        inside = (arrays["lower"] <= -ball.radius).all() and (arrays["upper"] >= ball.radius).all()
-        if reduced.problem.network.sha256 == str(arrays["network"]) and label == reduced.problem.label and inside:
-            return reduced.problem.network, f"problem {place + 1} of {len(problems)} of {spec.name}"
-    raise component("verifiers.complete.proof").Refused(f"the proof is about none of the problems of {spec.name}")
+    checked = claims.check_problems(proofs, [reduced.problem for reduced in problems])
+    return f"{spec.name} holds", checked

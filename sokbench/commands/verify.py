@@ -28,18 +28,20 @@ from .verify_property import verify_property
 @click.option("--limit", default=60.0, show_default=True, help="Seconds.")
 @click.option("--memory", default="8 GiB", show_default=True, help="Of the whole process tree.")
 @click.option("--result", type=click.Path(path_type=Path), help="With SPEC: write the answer as VNN-COMP wants it.")
+@click.option("--proof", type=click.Path(path_type=Path), help="With SPEC: write a proof, for sokbench check-proof.")
 @parameters_option
 @json_option
 @examples(
     "sokbench verify net.onnx property.vnnlib --limit 60",
     "sokbench verify net.onnx.gz property.vnnlib.gz --method crown --json",
+    "sokbench verify net.onnx property.vnnlib --method beta_crown --proof proof.zip",
     "sokbench verify mnist5k/cnn_a/cadv --data mnist5k --index 0 --method crown --radius 0.1",
     "sokbench verify model.onnx --data cifar10 --index 7 --method pgd --radius 2/255 --set restarts=5",
     "sokbench verify mnist5k/fcnn_a/adv --data mnist5k --index 3 --method crown --norm l2 --json",
 )
 def command(
     model: str, spec: Path | None, method: str | None, radius: str | None, as_json: bool, result: Path | None,
-    **options: Any,
+    proof: Path | None, **options: Any,
 ) -> int:  # fmt: skip
     """Verify one input of MODEL: a zoo name, an .onnx file, or package.module:name of a torch module.
 
@@ -51,8 +53,10 @@ def command(
     if spec is not None:
         return verify_property(
             Path(model), spec, method, parse_parameters(options["parameters"]), options["limit"], options["memory"],
-            options["seed"], as_json, result,
+            options["seed"], as_json, result, proof,
         )  # fmt: skip
+    if result is not None or proof is not None:
+        raise InvalidInput("--result and --proof are for a property: give a .vnnlib file")
     for name, value in (("--method", method), ("--data", options["data"]), ("--index", options["index"])):
         if value is None:
             raise InvalidInput(f"{name} is missing: give an input by --data and --index, or a .vnnlib file")

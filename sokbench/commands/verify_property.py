@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ..rows import Row
 
 _PREFERRED = ("beta_crown", "milp")
+_PROVING = "beta_crown"
 # with few inputs, boxes of inputs are split to better effect than activations
 _FEW_INPUTS, _FOR_FEW_INPUTS = 16, ("reluval",)
 _RESULT_WORDS = {"holds": "unsat", "violated": "sat"}
@@ -30,9 +33,10 @@ def default_method(inputs: int) -> str:
 
 def verify_property(
     network: Path, spec: Path, method: str | None, parameters: dict[str, Any], limit: float, memory: str, seed: int,
-    as_json: bool, result: Path | None,
+    as_json: bool, result: Path | None, proof: Path | None,
 ) -> int:  # fmt: skip
-    """Ask, and print the answer; method: None for the default; result: where to write it as tools of VNN-COMP do.
+    """Ask, and print the answer; method: None for the default; result: where to write it as tools of VNN-COMP do;
+    proof: where to put the proof of what holds.
 
     Returns 0 if the method ran (whatever it found, unknown and timeout included), 3 if the question is outside what it
     can do, and 1 if it crashed or ran out of memory. Raises `InvalidInput` and `Unsupported` for files that cannot
@@ -44,9 +48,13 @@ def verify_property(
     if not network.name.endswith((".onnx", ".onnx.gz")):
         raise InvalidInput(f"{network}: a VNN-LIB property is asked of a network in an .onnx file")
     asked = read_property(spec)  # a broken one is reported before a worker starts
-    named = {"method": method or default_method(asked.inputs), **parameters}
-    row = answer_property(network, spec, named, limit, memory, seed, Path.cwd())
-    answer = answer_of(row.verdict, row.termination)
+    named = {"method": method or (default_method(asked.inputs) if proof is None else _PROVING), **parameters}
+    with tempfile.TemporaryDirectory() as folder:
+        proofs = {} if proof is None else {"proofs": folder}
+        row = answer_property(network, spec, {**named, **proofs}, limit, memory, seed, Path.cwd())
+        answer = answer_of(row.verdict, row.termination)
+        if proof is not None and answer == "holds":
+            _join(Path(folder), proof)
     witness = _witness(row)
     if result is not None:
         result.write_text(f"{_RESULT_WORDS.get(answer, answer)}\n{witness}", encoding="utf-8")
@@ -70,6 +78,13 @@ def verify_property(
     if row.termination not in _EXIT_CODES or row.termination == "unsupported":
         click.echo(f"{row.termination}: {reason or 'no reason given'}", err=True)
     return _EXIT_CODES.get(row.termination, 1)
+
+
+def _join(folder: Path, proof: Path) -> None:
+    """All proofs of `folder` in one file. They are compressed already."""
+    with zipfile.ZipFile(proof, "w") as archive:
+        for each in sorted(folder.iterdir()):
+            archive.write(each, each.name)
 
 
 def _witness(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Writing the proofs of `beta_crown` as plain arrays (.npz, no pickle), and checking such files against a network.
+"""Writing the proofs of `beta_crown` as plain arrays (.npz, no pickle).
 
 What the arrays are: `proof_check`. Layers are counted from 0, neurons as in the network (the search leaves out those
 that are never active), columns are the neurons that can be split.
@@ -6,7 +6,7 @@ that are never active), columns are the neurons that can be split.
 
 from __future__ import annotations
 
-import zipfile
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sokbench.core.errors import InvalidInput, Unsupported
+from sokbench.core.errors import Unsupported
 from verifiers.graph import graph_of
 
 from .domains import Columns
-from .proof_check import FORMAT, Array, Checked, Checker, Refused
+from .proof_check import FORMAT, Array
 from .proof_steps import steps_of
 from .refined_search import RefinedResult
 
@@ -120,44 +120,9 @@ def _flat(paths: Sequence[tuple[int, ...]]) -> tuple[Array, Array]:
 
 def write_proof(arrays: dict[str, Array], folder: Path) -> Path:
     """Write a proof into `folder`, under a name made from the network and the box; returns the file."""
-    import hashlib
-
-    box = hashlib.sha256(arrays["lower"].tobytes() + arrays["upper"].tobytes() + arrays["label"].tobytes())
+    about = [arrays[name].tobytes() for name in ("lower", "upper", "label", "centre", "radius") if name in arrays]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{str(arrays['network'])[:12]}-{box.hexdigest()[:12]}.npz"
+    path = folder / f"{str(arrays['network'])[:12]}-{hashlib.sha256(b''.join(about)).hexdigest()[:12]}.npz"
     entries: dict[str, Any] = dict(arrays)
     np.savez_compressed(path, **entries)
     return path
-
-
-def read_proof(path: Path) -> dict[str, Array]:
-    """Raises `InvalidInput` for a file that is no proof; pickled objects are never loaded."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"{path} is no proof: {error}") from None
-
-
-def check_proof(arrays: dict[str, Array], network: Network) -> Checked:
-    """Check a proof about `network`. Raises `Refused`, naming what is wrong, and `Unsupported` for other networks."""
-    try:
-        if str(arrays["network"]) != network.sha256:
-            raise Refused(f"the proof is about the network {str(arrays['network'])[:12]}, not {network.sha256[:12]}")
-        return Checker(steps_of(graph_of(network)), arrays).check()
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise Refused(f"the proof is malformed: {error}") from None
-
-
-def claims_label(arrays: dict[str, Array], classes: int) -> bool:
-    """Whether the rows say that `label` stays above every other class."""
-    label, rows, offsets = int(arrays["label"]), arrays["rows"], arrays["offsets"]
-    wanted = {(label, other) for other in range(classes) if other != label}
-    unit = np.eye(classes)
-    found = {
-        (label, other)
-        for _, other in wanted
-        for row, offset in zip(rows, offsets, strict=True)
-        if offset <= 0 and np.array_equal(row, unit[label] - unit[other])
-    }
-    return found == wanted
