@@ -5,9 +5,7 @@ What a count is must not depend on how it was computed. Two decisions make it so
 - The noise of (seed, image, stage) is a sequence of blocks of fixed size, each from a generator of its own. Batch
   size, order, resumption and the number of samples asked for never change a sample: the first n samples of a longer
   run are the samples of the run with n, and a run that was cut off goes on where it stopped.
-- The class of a noisy input is the top class in float64. Float32 logits decide it alone only where the gap between
-  the two largest is far above float32 rounding; the few others are evaluated again in float64, and one by one where
-  even that is close. So neither the shape of a batch nor the number of threads can flip a near tie.
+- The class of a noisy input is what `BaseClassifier` says it is, in whatever batch.
 """
 
 from __future__ import annotations
@@ -20,9 +18,9 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sokbench.core.errors import InvalidInput
-from sokbench.core.evaluation import logits64
+from sokbench.core.errors import InvalidInput, Unsupported
 
+from .base_classifier import BaseClassifier, Precision
 from .batches import Request, Stream, block_rows, drawn_ahead
 
 if TYPE_CHECKING:
@@ -39,15 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "Stream", "class_counts", "count_classes"]
 
-NEAR_TIE: Final = 1e-4
-"""Gap of the top two logits, relative to the largest logit of the batch, up to which float64 decides. The logits of
-float32 networks differ from float64 ones by 1e-7 to 1e-5 of that size."""
-
-NEAR_TIE_64: Final = 1e-9
-"""The same for batches in float64, up to which an input is evaluated on its own."""
-
 CLOSE_CALLS: Final = 64
-"""Inputs put aside for float64 before they are evaluated together."""
+"""Inputs put aside for more digits before they are evaluated together."""
 
 BYTES: Final = 2**24
 """Memory that a batch with its activations may take. Larger batches fall out of the caches and are slower on a CPU."""
@@ -56,25 +47,34 @@ BYTES: Final = 2**24
 _SAMPLE_BYTES: WeakKeyDictionary[Network, int] = WeakKeyDictionary()
 
 
-def class_counts(network: Network, x: Tensor, noise: Noise, n: int, stream: Stream) -> NDArray[np.int64]:
+def class_counts(
+    network: Network, x: Tensor, noise: Noise, n: int, stream: Stream, precision: Precision = "float32"
+) -> NDArray[np.int64]:
     """How often the base classifier says each class on the first `n` noisy copies of `x`: int64 (num_classes,).
 
     As `count_classes` with a single request.
     """
-    counts: NDArray[np.int64] = count_classes(network, noise, [Request(x, stream, 0, n)])[0]
+    counts: NDArray[np.int64] = count_classes(network, noise, [Request(x, stream, 0, n)], precision=precision)[0]
     return counts
 
 
 def count_classes(
-    network: Network, noise: Noise, requests: Sequence[Request], observer: Observer | None = None
+    network: Network,
+    noise: Noise,
+    requests: Sequence[Request],
+    observer: Observer | None = None,
+    precision: Precision = "float32",
 ) -> NDArray[np.int64]:
     """Class counts (len(requests), num_classes), int64, of each request's samples.
 
     Requests of several images and stages share full batches, and give what each would give alone; counts of samples
     0 to m and m to n add up to those of 0 to n. Inputs have shape `network.input_shape`, on the device of the network.
     Noise is added in the units of x and nothing is clipped. observer: sees every batch, in the order of the samples:
-    noisy inputs, logits and classes. Raises `InvalidInput` for a wrong shape, or logits that are not numbers.
+    noisy inputs, logits and classes. precision: see `BaseClassifier`. Raises `InvalidInput` for a wrong shape, or
+    logits that are not numbers; `Unsupported` for an observer of bfloat16, whose logits depend on the batch.
     """
+    if observer is not None and precision != "float32":
+        raise Unsupported(f"statistics are of float32 outputs; they are not taken in {precision}")
     for request in requests:
         if tuple(request.x.shape) != tuple(network.input_shape):
             raise InvalidInput(
@@ -82,7 +82,7 @@ def count_classes(
             )
     if not requests:
         return np.zeros((0, network.num_classes), dtype=np.int64)
-    tally = _Tally(network, len(requests), observer)
+    tally = _Tally(BaseClassifier(network, precision), len(requests), observer)
     with torch.no_grad():
         for batch in drawn_ahead(requests, noise, rows_per_batch(network, requests[0].x)):
             tally.add(batch.rows.to(requests[0].x.device), batch.owners)
@@ -91,35 +91,35 @@ def count_classes(
 
 
 class _Tally:
-    """Counts the classes that float64 evaluation gives (see the module's docstring).
+    """Counts the classes that the base classifier says.
 
-    Inputs that float32 cannot decide are put aside and evaluated together: on their own each would cost a float64 pass.
+    Inputs that it leaves open at first are put aside and evaluated together: each would cost a pass of its own.
     """
 
-    def __init__(self, network: Network, requests: int, observer: Observer | None) -> None:
-        self.network, self.observer = network, observer
-        self.counts = torch.zeros(requests * network.num_classes, dtype=torch.int64)
+    def __init__(self, base: BaseClassifier, requests: int, observer: Observer | None) -> None:
+        self.base, self.observer, self.classes = base, observer, base.network.num_classes
+        self.counts = torch.zeros(requests * self.classes, dtype=torch.int64)
         self.close: list[tuple[Tensor, Tensor]] = []
 
     def add(self, rows: Tensor, owners: Tensor) -> None:
         """Count the classes of `rows` (k, *shape) for the requests `owners` (k,)."""
-        logits = self.network(rows)
-        best, classes = logits.topk(2, dim=1)
-        decided = best[:, 0] - best[:, 1] > NEAR_TIE * logits.abs().max()  # False where a logit is NaN
+        logits, classes, decided = self.base.glance(rows)
         if self.observer is not None:
-            self._observe(rows, logits, classes[:, 0], decided, owners)
+            self._observe(rows, logits, classes, decided, owners)
             return
         here = decided.cpu()
-        self._count(owners[here], classes[:, 0].cpu()[here])
-        if not bool(here.all()):
-            self.close.append((rows[~decided], owners[~here]))
+        if bool(here.all()):
+            self._count(owners, classes.cpu())
+            return
+        self._count(owners[here], classes.cpu()[here])
+        self.close.append((rows[~decided], owners[~here]))
         if sum(len(left) for _, left in self.close) >= CLOSE_CALLS:
             self.decide_close_calls()
 
     def _observe(self, rows: Tensor, logits: Tensor, classes: Tensor, decided: Tensor, owners: Tensor) -> None:
         """Count and show a batch whole: its close calls are decided at once, so that samples stay in order."""
         if not bool(decided.all()):
-            classes[~decided] = _classes64(self.network, rows[~decided]).to(classes.device)
+            classes[~decided] = self.base.settle(rows[~decided]).to(classes.device)
         self._count(owners, classes.cpu())
         if self.observer is not None:
             self.observer(rows, logits, classes)
@@ -128,23 +128,11 @@ class _Tally:
         """Count what `add` put aside. Raises `InvalidInput` where a logit is NaN."""
         if self.close:
             rows, owners = (torch.cat(parts) for parts in zip(*self.close, strict=True))
-            self._count(owners, _classes64(self.network, rows))
+            self._count(owners, self.base.settle(rows))
             self.close.clear()
 
     def _count(self, owners: Tensor, classes: Tensor) -> None:
-        self.counts += torch.bincount(owners * self.network.num_classes + classes, minlength=len(self.counts))
-
-
-def _classes64(network: Network, batch: Tensor) -> Tensor:
-    """The top class of each input, on the CPU in float64; one by one where a batch is not accurate enough."""
-    logits = logits64(network, batch)
-    if bool(logits.isnan().any()):
-        raise InvalidInput(f"{network.name} gives NaN for a noisy input; its class is undefined")
-    best, classes = logits.topk(2, dim=1)
-    found = classes[:, 0]
-    for row in (best[:, 0] - best[:, 1] <= NEAR_TIE_64 * logits.abs().max()).nonzero().flatten().tolist():
-        found[row] = logits64(network, batch[row : row + 1]).argmax()
-    return found
+        self.counts += torch.bincount(owners * self.classes + classes, minlength=len(self.counts))
 
 
 def rows_per_batch(network: Network, x: Tensor) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sokbench.core.network import Network
 
+    from .base_classifier import Precision
     from .batches import Stage
     from .noise import Noise
     from .stopping import Stopping
@@ -29,13 +30,15 @@ SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class Image:
-    """What is smoothed: the input x (shape `network.input_shape`), number `index` of its data set."""
+    """What is smoothed: the input x (shape `network.input_shape`), number `index` of its data set; precision: see
+    `BaseClassifier`."""
 
     network: Network
     x: Tensor
     noise: Noise
     seed: int
     index: int
+    precision: Precision = "float32"
 
 
 @final
@@ -93,7 +96,7 @@ class SamplingPass:
             started = time.monotonic()
             request = Request(image.x, stream, start, min(start + self._piece, stop))
             observer = self.moments.add if row == 1 and self.moments is not None else None
-            self.counts[row] += count_classes(image.network, image.noise, [request], observer)[0]
+            self.counts[row] += count_classes(image.network, image.noise, [request], observer, image.precision)[0]
             seconds = max(time.monotonic() - started, 1e-6)
             rate = (request.stop - start) / seconds
             self._piece = max(FIRST_PIECE, min(int(SECONDS * rate), 4 * self._piece))

@@ -128,11 +128,16 @@ addEventListener("DOMContentLoaded", async () => {
     const parts = ["sokbench", certify ? "certify" : "verify", quote(group.model), "--data", quote(group.dataset), "--index", input];
     const add = (name, value) => parts.push(name, typeof value === "number" ? String(value) : quote(value));
     add(certify ? "--certifier" : "--method", cell.method);
+    const {n0, n, precision, stopped, ...parameters} = JSON.parse(cell.parameters);
     if (certify) {
-      const noise = detail.noise || {};
-      if (noise.kind && noise.kind !== "gaussian") add("--noise", noise.kind);
-      if (noise.sigma !== undefined) add("--sigma", noise.sigma);
-      if (cell.samples) { add("--n0", cell.samples.n0); add("--n", cell.samples.n); }
+      const {kind, ...noise} = detail.noise || {};
+      if (kind && kind !== "gaussian") {
+        add("--noise", kind);
+        for (const [name, value] of Object.entries(noise)) add("--noise-set", name + "=" + value);
+      } else if (kind) add("--sigma", noise.sigma);
+      if (n !== undefined) { add("--n0", n0); add("--n", n); }
+      if (precision) add("--precision", precision);
+      if (cell.statistics) parts.push("--statistics");
       if (detail.alpha !== undefined) add("--alpha", detail.alpha);
     } else {
       add("--norm", cell.norm);
@@ -142,7 +147,7 @@ addEventListener("DOMContentLoaded", async () => {
     add("--limit", detail.limit);
     if (!certify && detail.memory !== 8 * 2 ** 30) add("--memory", detail.memory / 2 ** 20 + " MiB");
     if (detail.seed) add("--seed", detail.seed);
-    for (const [name, value] of Object.entries(JSON.parse(cell.parameters))) add("--set", name + "=" + value);
+    for (const [name, value] of Object.entries(parameters)) add("--set", name + "=" + value);
     return parts.join(" ");
   }
 

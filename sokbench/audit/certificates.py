@@ -25,7 +25,8 @@ def check_certificates(rows: Sequence[Row]) -> Iterator[Finding]:
     for row in rows:
         parameters = row.parameters
         stopped = "stop" in parameters or "stopped" in parameters
-        drawn = [row.index, row.noise, parameters.get("n0"), parameters.get("n"), stopped, row.seed, row.limit]
+        samples = [parameters.get(name) for name in ("n0", "n", "precision")]
+        drawn = [row.index, row.noise, samples, stopped, row.seed, row.limit]
         groups[msgspec.json.encode(drawn, order="deterministic")].append(row)
     for together in groups.values():
         counts = None

@@ -25,6 +25,13 @@ from .verify import show
 @click.option("--n", default=10_000, show_default=True, help="Samples that bound its probability.")
 @click.option("--alpha", default=0.001, show_default=True, help="The certificate may be wrong with this probability.")
 @click.option("--statistics", is_flag=True, help="Sum up what first_order and lipschitz_soft work from, too.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the base classifier: bfloat16 rounds its weights and inputs, which makes it another one.",
+)
 @click.option("--limit", default=60.0, show_default=True, help="Seconds.")
 @parameters_option
 @json_option
@@ -46,6 +53,7 @@ def command(model: str, certifier: str, as_json: bool, **options: Any) -> int:
         n=options["n"],
         alpha=options["alpha"],
         statistics=options["statistics"],
+        precision=options["precision"],
     )
     file = SuiteFile(
         name="certify",

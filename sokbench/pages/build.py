@@ -92,11 +92,11 @@ def _errors(view: View) -> int:
 
 def _index(view: View) -> dict[str, object]:
     """What viewers need to find their way: cells and their shards, class names."""
-    samples = {
-        (row.suite, row.dataset, row.model, noise_text(row.noise)): row.parameters
+    with_statistics = {
+        (row.suite, row.dataset, row.model, noise_text(row.noise))
         for rows in view.rows.values()
         for row in rows
-        if row.task == "sample"
+        if row.task == "sample" and row.parameters.get("statistics")
     }
     groups = [
         {
@@ -116,7 +116,7 @@ def _index(view: View) -> dict[str, object]:
                     "task": cell.task,
                     "norm": cell.setting.norm,
                     "radius": cell.setting.radius,
-                    "samples": samples.get((suite, dataset, model, cell.contender.noise)),
+                    "statistics": (suite, dataset, model, cell.contender.noise) in with_statistics,
                     "setting": cell.question,
                     "page": slug(cell.contender.method),
                     "table": table_path(cell) if cell.task == "verify" else "",

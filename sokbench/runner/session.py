@@ -161,7 +161,7 @@ class Session:
 
 def _opening(series: Series) -> Open:
     certify, images = series.task == "certify", series.task != "property"
-    drawn = ("n0", "n", "stopped") if certify else ()
+    drawn = ("n0", "n", "precision", "stopped") if certify else ()
     return Open(
         task=series.task,
         network="" if certify else series.model_source,

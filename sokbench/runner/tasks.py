@@ -131,7 +131,8 @@ def _sample(network: Network, split: Split, opening: Open, report: Report) -> Ta
     def answer(ask: Ask) -> Answer:
         started = time.monotonic()
         noise = noises.from_spec(ask.noise)
-        image = passes.Image(network, _input(split, ask.index), noise, opening.seed, ask.index)
+        precision = wanted.get("precision", "float32")
+        image = passes.Image(network, _input(split, ask.index), noise, opening.seed, ask.index, precision)
         earlier = np.array(ask.counts, dtype=np.int64) if ask.counts[0] else None
         sampling = passes.SamplingPass(
             image,

@@ -179,6 +179,12 @@ class _Expander:
                 f"n0 and n must be at least 1 and alpha in (0, 1), not {block.n0}, {block.n}, {block.alpha}"
             )
         samples: dict[str, Any] = {"n0": block.n0, "n": block.n}
+        if block.precision != "float32":
+            samples["precision"] = block.precision
+            if block.statistics:
+                raise InvalidInput(
+                    f"statistics are of float32 outputs; leave them out, or precision = {block.precision!r}"
+                )
         stop, deciding = self._stop(block)
         extra: dict[str, Any] = {"stop": stop, "alpha": block.alpha} if stop else {}
         if block.statistics:

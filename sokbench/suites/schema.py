@@ -6,7 +6,7 @@ the defaults for itself. `sokbench.suites.expand` turns the blocks into jobs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -69,6 +69,7 @@ class CertifyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         soon as it is decided whether each certifies each of its radii, at the same alpha; radii in between are then
         less precise. Without it all n samples are drawn
     statistics: whether moments of the noise and soft outputs are summed up on the way, for certifiers that use them
+    precision: "bfloat16" smooths another base classifier, the network with weights and noisy inputs rounded to bfloat16
     """
 
     certifiers: tuple[MethodName, ...]
@@ -78,6 +79,7 @@ class CertifyBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     alpha: float = 0.001
     stop: tuple[dict[str, Any], ...] = ()
     statistics: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
     models: tuple[str | Model, ...] | None = None
     dataset: str | None = None
     subset: str | None = None

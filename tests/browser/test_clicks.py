@@ -161,6 +161,19 @@ def test_one_input_shows_evidence_run_and_the_command_that_repeats_it(open_page:
     assert "0.02" in page.locator("#lead").inner_text()
 
 
+def test_a_certificate_is_repeated_by_the_command_beside_it(open_page: Open):
+    page = open_page(input_address(100, "mnist5k/cnn_a/gaussian050", "mnist5k, ℓ2"), **with_clipboard())
+    row = page.locator("#answers tr", has_text="neyman_pearson").first
+    assert "precision=bfloat16" in row.inner_text()
+    row.get_by_text("Show").click()
+    row.get_by_role("button", name="Copy").click()
+    page.wait_for_selector(".toast")
+    assert clipboard(page) == (
+        "sokbench certify mnist5k/cnn_a/gaussian050 --data mnist5k --index 100 --certifier neyman_pearson "
+        "--sigma 0.5 --n0 100 --n 1000 --precision bfloat16 --alpha 0.001 --limit 60"
+    )
+
+
 def test_the_witness_on_screen_is_the_recorded_one(open_page: Open):
     """The drawn counterexample, read back from the canvas, is the witness to within one grey level."""
     rows = synthetic.verify_rows(range(0, 1000, 50), models=("mnist5k/fcnn_a/clean",), radii=(0.1,), methods=())

@@ -136,6 +136,7 @@ def certify_rows(inputs: Sequence[int], models: Sequence[str] = ("mnist5k/cnn_a/
             yield make_row(
                 index, int(labels[index]), model, "neyman_pearson", None, task="certify", norm="l2",
                 noise={"kind": "gaussian", "sigma": 0.5}, alpha=0.001, seconds=0.4, low=None, high=None,
+                parameters={"n0": 100, "n": 1000, "precision": "bfloat16"},
                 prediction=int(labels[index]) if right else -1, certified_radius=radius if right else 0.0, p=0.9, q=0.1,
             )  # type: ignore[arg-type]  # fmt: skip
 

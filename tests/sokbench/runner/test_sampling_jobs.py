@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from sokbench.core.errors import InvalidInput
 from sokbench.journal import Journal
 from sokbench.parts import PARTS, Part, read_parts
 from sokbench.rows import unpack
@@ -88,6 +89,19 @@ def test_a_pass_that_may_stop(shared_workshop: Workshop):
     for row in certificates:
         assert (row.termination, row.alpha) == ("ok", 0.001)
         assert row.parameters == {"n0": 50, "n": 3000, "stopped": True}
+
+
+def test_precision_is_part_of_the_key_and_of_every_row(shared_workshop: Workshop):
+    text = ENDLESS.replace("1_000_000_000", "400").replace("statistics = true", 'precision = "bfloat16"')
+    written = {"float32": text.replace("bfloat16", "float32"), "bfloat16": text}
+    found = {name: shared_workshop.answers(shared_workshop.suite(text)) for name, text in written.items()}
+    for row in found["bfloat16"]:
+        assert row.termination == "ok"
+        assert row.parameters["precision"] == "bfloat16"
+    assert all("precision" not in row.parameters for row in found["float32"])
+    assert not {row.key for row in found["float32"]} & {row.key for row in found["bfloat16"]}
+    with pytest.raises(InvalidInput, match="statistics are of float32 outputs"):
+        shared_workshop.plan(shared_workshop.suite(text + "statistics = true\n"))
 
 
 def test_statistics_are_recorded_with_the_counts(shared_workshop: Workshop):
