@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -22,8 +23,13 @@ from pathlib import Path
 import torch
 
 import sokbench
+from sokbench.core.network import Network
+from sokbench.core.property import Property
 from sokbench.core.vnnlib import read_property
 from sokbench.decision import answer_of, decide
+from verifiers.complete.proof_check import Refused
+from verifiers.complete.proof_claims import check_problems, read_proofs
+from verifiers.graph.reduction import reduce_property
 
 
 def easy(row: dict[str, str]) -> bool:
@@ -32,16 +38,36 @@ def easy(row: dict[str, str]) -> bool:
     return tools >= 2 and row["verdict"] in ("holds", "violated") and float(row["fastest_s"] or "inf") < 10.0
 
 
-def answer(method: str, row: dict[str, str], folder: Path, limit: float) -> tuple[str, float, float, str]:
-    """(answer, seconds, seconds of reading, what decided)."""
+def answer(method: str, row: dict[str, str], folder: Path, limit: float, proofs: bool) -> tuple[str, float, float, str]:
+    """(answer, seconds, seconds of reading, what decided); proofs: whether those of what holds are checked."""
     began = time.monotonic()
     network = sokbench.load_network(str(folder / row["net_path"]))
     asked = read_property(folder / row["spec_path"])
-    verifier = sokbench.method(method)
-    read = time.monotonic() - began
-    outcome = decide(verifier, network, asked, limit)
-    note = f"{outcome.stats.get('decided_by', outcome.stats.get('reason', ''))} {outcome.stats.get('domains', '')}"
-    return answer_of(outcome.verdict, outcome.termination), outcome.seconds, read, note
+    with tempfile.TemporaryDirectory() as place:
+        verifier = sokbench.method(method, **({"proofs": place} if proofs else {}))
+        read = time.monotonic() - began
+        cpu = time.process_time()
+        outcome = decide(verifier, network, asked, limit)
+        cpu = time.process_time() - cpu
+        found = answer_of(outcome.verdict, outcome.termination)
+        note = f"{outcome.stats.get('decided_by', outcome.stats.get('reason', ''))} {outcome.stats.get('domains', '')}"
+        if proofs and found == "holds":
+            note += f"; CPU {cpu:.2f} s; {checked(network, asked, Path(place))}"
+    return found, outcome.seconds, read, note
+
+
+def checked(network: Network, asked: Property, place: Path) -> str:
+    """What the checker says of the proofs in `place`, its CPU seconds (reading them included), and their size."""
+    began = time.process_time()
+    files = list(place.iterdir())
+    proofs = [arrays for file in files for arrays in read_proofs(file)]
+    try:
+        found = check_problems(proofs, [reduced.problem for reduced in reduce_property(network, asked)])
+        said = f"proof of {sum(one.leaves for one in found)} leaves accepted"
+    except Refused as reason:
+        said = f"proof REFUSED ({reason})"
+    size = sum(file.stat().st_size for file in files) / 2**20
+    return f"{said} in {time.process_time() - began:.2f} s, {size:.2f} MiB"
 
 
 def main() -> None:
@@ -53,6 +79,7 @@ def main() -> None:
     parser.add_argument("--match", default="", help="only instances whose network or property contains this")
     parser.add_argument("--easy", action="store_true", help="only those that were easy in 2021")
     parser.add_argument("--limit", type=float, default=60.0)
+    parser.add_argument("--proofs", action="store_true", help="write and check the proof of what holds (beta_crown)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with (arguments.data / "dev" / "expected.csv").open(newline="", encoding="utf-8") as lines:
@@ -67,7 +94,7 @@ def main() -> None:
         for row in rows:
             if arguments.easy and not easy(row):
                 continue
-            found, seconds, read, note = answer(method, row, arguments.data, arguments.limit)
+            found, seconds, read, note = answer(method, row, arguments.data, arguments.limit, arguments.proofs)
             wrong = {found, row["verdict"]} == {"holds", "violated"}
             results[row["category"]].append((found, seconds, easy(row), wrong))
             name = f"{Path(row['net_path']).stem} {Path(row['spec_path']).stem}"

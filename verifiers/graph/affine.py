@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
 from sokbench.core.errors import Unsupported
 
+from .convolution import Conv2d
 from .elementwise import Relu
 from .graph import Graph
+from .linear import Linear
 from .ops import LinearOp, Shape
 
 _CHUNK = 1 << 22  # entries of the dense block that is made at a time
@@ -64,7 +67,19 @@ def _identity(shape: Shape) -> AffineLayer:
 
 def as_matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> AffineLayer:
     """One affine operation on flattened values."""
+    weight = _matrix(op, in_shape, out_shape)
+    offset = torch.zeros(out_shape, dtype=torch.float64) if op.offset is None else op.offset.expand(out_shape)
+    bias = offset.reshape(-1).numpy().copy()
+    slack = _unit(2 * op.rounded)
+    return AffineLayer(weight, bias, out_shape, slack * _row_norm(weight), slack * float(np.abs(bias).max(initial=0)))
+
+
+def _matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> csr_array:
     size_in, size_out = int(np.prod(in_shape)), int(np.prod(out_shape))
+    if isinstance(op, Linear) and len(out_shape) == 1:
+        return csr_array(op.weight.numpy())
+    if isinstance(op, Conv2d) and op.groups == 1:
+        return _convolution(op, in_shape, out_shape)
     blocks = []
     step = max(1, _CHUNK // max(size_in, size_out))
     for start in range(0, size_out, step):
@@ -73,11 +88,22 @@ def as_matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> AffineLayer:
         rows[torch.arange(count), start + torch.arange(count)] = 1.0
         pulled = op.adjoint(rows.reshape(count, *out_shape), in_shape).reshape(count, size_in)
         blocks.append(csr_array(pulled.numpy()))
-    weight = csr_array(_stack(blocks))
-    offset = torch.zeros(out_shape, dtype=torch.float64) if op.offset is None else op.offset.expand(out_shape)
-    bias = offset.reshape(-1).numpy().copy()
-    slack = _unit(2 * op.rounded)
-    return AffineLayer(weight, bias, out_shape, slack * _row_norm(weight), slack * float(np.abs(bias).max(initial=0)))
+    return csr_array(_stack(blocks))
+
+
+def _convolution(op: Conv2d, in_shape: Shape, out_shape: Shape) -> csr_array:
+    """Every output channel has the kernel at the same places: those of the inputs' own numbers, unfolded."""
+    size_in = int(np.prod(in_shape))
+    numbers = torch.arange(1.0, size_in + 1, dtype=torch.float64).reshape(1, *in_shape)
+    kernel = tuple(op.weight.shape[2:])
+    windows = F.unfold(numbers, kernel, op.dilation, op.padding, op.stride)[0].T.long().numpy()  # (places, products)
+    weight = op.weight.flatten(1).numpy()
+    channels, places = len(weight), len(windows)
+    shape = (channels, *windows.shape)
+    inside = np.broadcast_to(windows > 0, shape) & (weight != 0)[:, None]
+    ends = np.append(0, np.cumsum(inside.sum(axis=2).reshape(-1)))
+    columns, values = np.broadcast_to(windows - 1, shape)[inside], np.broadcast_to(weight[:, None], shape)[inside]
+    return csr_array((values, columns, ends), shape=(channels * places, size_in))
 
 
 def _stack(blocks: list[csr_array]) -> csr_array:

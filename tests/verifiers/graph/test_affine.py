@@ -12,7 +12,8 @@ from torch import nn
 from sokbench.core.errors import Unsupported
 from tests.verifiers.graph.test_from_torch import MODULES, Residual, randomize
 from verifiers.graph import trace
-from verifiers.graph.affine import affine_relu_layers
+from verifiers.graph.affine import affine_relu_layers, as_matrix
+from verifiers.graph.convolution import Conv2d
 from verifiers.graph.simplify import simplify
 
 
@@ -36,6 +37,19 @@ def test_plain_layers_are_exact() -> None:
     assert np.array_equal(layers[0].weight.toarray(), module[1].weight.detach().double().numpy())
     assert np.array_equal(layers[1].bias, module[3].bias.detach().double().numpy())
     assert all(layer.weight_error == layer.bias_error == 0.0 for layer in layers)
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [((1, 1), (0, 0), (1, 1)), ((2, 1), (1, 2), (1, 2))])
+def test_convolutions_as_matrices(stride, padding, dilation) -> None:
+    torch.manual_seed(0)
+    op = Conv2d(torch.randn(4, 3, 3, 2, dtype=torch.float64), torch.randn(4).double(), stride, padding, dilation)
+    x = torch.randn(5, 3, 7, 6, dtype=torch.float64)
+    out_shape = tuple(op.forward(x).shape[1:])
+    layer = as_matrix(op, (3, 7, 6), out_shape)
+    identity = torch.eye(len(layer.bias), dtype=torch.float64).reshape(-1, *out_shape)
+    assert np.array_equal(layer.weight.toarray(), op.adjoint(identity, (3, 7, 6)).flatten(1).numpy())
+    assert np.allclose(layer.weight @ x[0].flatten().numpy() + layer.bias, op.forward(x)[0].flatten().numpy())
+    assert layer.weight.has_sorted_indices
 
 
 def test_composed_layers_state_an_error_that_holds() -> None:
