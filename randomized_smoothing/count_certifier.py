@@ -55,9 +55,7 @@ class CountCertifier(Certifier):
 
         Abstains unless p > q. Raises `InvalidInput` for counts that are no counts.
         """
-        selection, estimation = class_counts_of(selection_counts), class_counts_of(counts)
-        if len(selection) != len(estimation):
-            raise InvalidInput(f"{len(selection)} classes in the selection, {len(estimation)} in the estimation")
+        selection, estimation = counts_of_both(selection_counts, counts)
         prediction = int(selection.argmax())
         p, tail, q = self.bounds(estimation, prediction, alpha)
         if p <= q:
@@ -88,9 +86,7 @@ class CountCertifier(Certifier):
         certified = p > q
         radius = np.zeros(p.shape)
         value, error = self.closed_form(p[certified], tail[certified], q[certified], law)
-        # an infinite radius (p = 1) stays infinite; every other is rounded down past its error, and never below 0
-        safe = np.where(np.isinf(value), value, np.nextafter(value - np.where(np.isinf(value), 0.0, error), -math.inf))
-        radius[certified] = np.maximum(safe, 0.0)
+        radius[certified] = rounded_down(value, error)
         return radius
 
 
@@ -98,6 +94,13 @@ class CountCertifier(Certifier):
 def one_against_the_rest(hits: int, total: int, alpha: float) -> tuple[Floats, Floats]:
     """(p, tail): remembered, because all certifiers of a sampling pass ask for the same."""
     return lower_bound(hits, total, alpha), upper_bound(total - hits, total, alpha)
+
+
+def rounded_down(value: Floats, error: Floats) -> Floats:
+    """Radii below `value` by more than `error`, never below 0; an infinite one (p = 1) stays infinite."""
+    infinite = np.isinf(value)
+    safe = np.where(infinite, value, np.nextafter(value - np.where(infinite, 0.0, error), -math.inf))
+    return np.maximum(safe, 0.0)
 
 
 def whole(radius: ArrayLike) -> tuple[Floats, Floats]:
@@ -112,6 +115,14 @@ def probabilities(name: str, values: ArrayLike) -> Floats:
     if not bool(((array >= 0.0) & (array <= 1.0)).all()):  # NaN fails both comparisons
         raise InvalidInput(f"{name} must be a probability between 0 and 1, everywhere in the array")
     return array
+
+
+def counts_of_both(selection_counts: ArrayLike, counts: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The class counts of selection and estimation; raises `InvalidInput` where they are none of the same classes."""
+    selection, estimation = class_counts_of(selection_counts), class_counts_of(counts)
+    if len(selection) != len(estimation):
+        raise InvalidInput(f"{len(selection)} classes in the selection, {len(estimation)} in the estimation")
+    return selection, estimation
 
 
 def class_counts_of(values: ArrayLike) -> NDArray[np.int64]:

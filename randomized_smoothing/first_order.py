@@ -36,7 +36,7 @@ from sokbench.core.certifier import ABSTAIN, Certificate, Certifier
 from sokbench.core.errors import Unsupported
 from sokbench.core.method import MethodInfo
 
-from .count_certifier import class_counts_of, one_against_the_rest, probabilities
+from .count_certifier import counts_of_both, one_against_the_rest, probabilities, rounded_down
 from .neyman_pearson import half_distance_of_quantiles
 from .noise import Gaussian
 
@@ -86,8 +86,8 @@ class FirstOrder(Certifier):
         statistics: Mapping[str, float] | None = None,
     ) -> Certificate:
         """As `CountCertifier.certify`; statistics: as `statistics.Moments.summary` gives them."""
-        prediction = int(class_counts_of(selection_counts).argmax())
-        estimation = class_counts_of(counts)
+        selection, estimation = counts_of_both(selection_counts, counts)
+        prediction = int(selection.argmax())
         hits, total = int(estimation[prediction]), int(estimation.sum())
         level = alpha / 2 if statistics else alpha
         p, tail = one_against_the_rest(hits, total, level)
@@ -127,9 +127,8 @@ def _radius(p: Floats, tail: Floats, q: Floats, noise: Any, gradient: ArrayLike 
     certified = p > q
     radius = np.zeros(p.shape)
     value, error = half_distance_of_quantiles(p[certified], tail[certified], q[certified], noise.sigma)
-    plain = np.where(np.isinf(value), value, np.nextafter(value - np.where(np.isinf(value), 0.0, error), -np.inf))
     shift = np.where(tail[certified] < 0.5, _slab_shift(tail[certified], limit[certified]), 0.0)
-    radius[certified] = np.maximum(np.maximum(plain, np.nextafter(noise.sigma * shift, -np.inf)), 0.0)
+    radius[certified] = np.maximum(rounded_down(value, error), np.nextafter(noise.sigma * shift, -np.inf))
     return radius
 
 

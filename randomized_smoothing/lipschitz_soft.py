@@ -10,6 +10,11 @@ counts: p comes from their mean and variance by Maurer and Pontil's empirical Be
 
     p = mean - sqrt(2 V ln(2/alpha) / n) - 7 ln(2/alpha) / (3 (n - 1)).
 
+Float32 outputs need no allowance. What evaluated sample i, its rounding included, is itself a function h_i into [0, 1],
+which may differ in last digits with the size of the batch, and depends on no other sample. The smoothed classifier
+meant is the mean of these n functions; both lemmas hold for it, and so does the inequality, whose proof (their theorem
+11) asks the outputs to be independent, not of one law. Only the sums over the samples are bounded for their rounding.
+
 A classifier without soft outputs has outputs 0 and 1, whose mean and variance the counts give: that is used where no
 statistics are there. Sound for the soft smoothed classifier, l2, with confidence 1 - alpha; a few flops per input.
 
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -29,7 +34,7 @@ from sokbench.core.certifier import ABSTAIN, Certificate, Certifier
 from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.method import MethodInfo
 
-from .count_certifier import ULP, class_counts_of, probabilities
+from .count_certifier import ULP, counts_of_both, probabilities, rounded_down
 from .neyman_pearson import half_distance_of_quantiles
 from .noise import Gaussian
 
@@ -37,9 +42,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .count_certifier import Floats
-
-OUTPUT_ROUNDING: Final = 1e-5
-"""Soft outputs are computed in float32; what that changes of a mean is taken off p."""
 
 
 @final
@@ -79,8 +81,7 @@ class LipschitzSoft(Certifier):
             error = 4 * ULP * value
         else:
             value, error = half_distance_of_quantiles(above, 1.0 - above, below, noise.sigma)
-        finite = np.where(np.isinf(value), 0.0, error)
-        radius[certified] = np.where(np.isinf(value), value, np.maximum(np.nextafter(value - finite, -np.inf), 0.0))
+        radius[certified] = rounded_down(value, error)
         return radius
 
     def certify(
@@ -92,14 +93,12 @@ class LipschitzSoft(Certifier):
         statistics: Mapping[str, float] | None = None,
     ) -> Certificate:
         """As `CountCertifier.certify`; statistics: `statistics.Moments.summary` of the class selected."""
-        prediction = int(class_counts_of(selection_counts).argmax())
-        estimation = class_counts_of(counts)
-        total = int(estimation.sum())
-        share = int(estimation[prediction]) / total
-        mean, square, rounding = share, share, 0.0
+        selection, estimation = counts_of_both(selection_counts, counts)
+        prediction, total = int(selection.argmax()), int(estimation.sum())
+        mean = square = int(estimation[prediction]) / total
         if statistics:
-            mean, square, rounding = statistics["soft_mean"], statistics["soft_square"], OUTPUT_ROUNDING
-        p = bernstein_bound(mean, square, total, alpha) - rounding
+            mean, square = statistics["soft_mean"], statistics["soft_square"]
+        p = bernstein_bound(mean, square, total, alpha)
         if not 0.5 < p <= 1.0:
             return Certificate(ABSTAIN, 0.0, max(p, 0.0), min(1.0 - p, 1.0))
         q = math.nextafter(1.0 - p, 1.0)
@@ -107,10 +106,12 @@ class LipschitzSoft(Certifier):
 
 
 def bernstein_bound(mean: float, square: float, n: int, alpha: float) -> float:
-    """Lower bound of the expectation of a variable in [0, 1] from the mean of n samples and that of their squares;
-    wrong with a chance of at most alpha, -inf for a single sample."""
+    """Lower bound of the mean expectation of n independent variables in [0, 1], from the means of their samples and of
+    the squares of these, summed up in float64 in any order; wrong with a chance of at most alpha, -inf for n = 1."""
     if n < 2:
         return -math.inf
+    # n - 1 additions of terms >= 0, a square and a division: each sum is within (n + 1) half ulps, relative to itself
+    mean, square = mean * (1.0 - n * ULP), square * (1.0 + n * ULP)
     variance = max(square - mean * mean + 4 * ULP, 0.0) * n / (n - 1)
     log = math.log(2.0 / alpha)
     return (mean - math.sqrt(2.0 * variance * log / n) - 7.0 * log / (3.0 * (n - 1))) - 8 * ULP

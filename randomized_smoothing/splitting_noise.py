@@ -24,7 +24,7 @@ from sokbench.core.certifier import ABSTAIN, Certificate, Certifier
 from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.method import MethodInfo
 
-from .count_certifier import class_counts_of, probabilities
+from .count_certifier import counts_of_both, probabilities
 from .noise import Splitting
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ class SplittingNoise(Certifier):
         `InvalidInput` where it is not. p and q are exact shares, and alpha plays no part.
         """
         _check(noise)
-        selection, estimation = class_counts_of(selection_counts), class_counts_of(counts)
-        if len(selection) != len(estimation):
-            raise InvalidInput(f"{len(selection)} classes in the selection, {len(estimation)} in the estimation")
+        selection, estimation = counts_of_both(selection_counts, counts)
         total = int(estimation.sum())
         if total % noise.levels:
             raise InvalidInput(f"{total} evaluations are no whole number of sweeps; take a multiple of {noise.levels}")

@@ -36,7 +36,7 @@ class Moments:
         odd = (torch.arange(self.drawn, self.drawn + len(rows)) % 2).double()
         weights = torch.stack([hits * (1.0 - odd), hits * odd])
         sums = weights @ rows.detach().cpu().flatten(1).double() - weights.sum(dim=1, keepdim=True) * self.centre
-        soft = logits.detach().cpu().double().softmax(dim=1)[:, self.top]
+        soft = logits.detach().cpu().double().softmax(dim=1)[:, self.top].clamp_max(1.0)
         self.values[:-SOFT] += sums.flatten()
         self.values[-SOFT:] += torch.stack([soft.sum(), (soft * soft).sum()])
         self.drawn += len(rows)

@@ -10,7 +10,7 @@ from torch import nn
 
 import sokbench
 from randomized_smoothing.confidence import lower_bound, upper_bound
-from randomized_smoothing.noise import Gaussian
+from randomized_smoothing.noise import Gaussian, Splitting
 from randomized_smoothing.sampling import Stream, class_counts
 from sokbench import ABSTAIN, Certificate, InvalidInput
 from sokbench.core.network import network_from_module
@@ -52,6 +52,13 @@ def test_abstains_at_one_half() -> None:
 def test_bad_counts(selection: list[int], counts: list[int], alpha: float, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         certify(selection, counts, alpha)
+
+
+@pytest.mark.parametrize("slug", ["renyi", "first_order", "lipschitz_soft", "splitting_noise"])
+def test_both_stages_count_the_same_classes(slug: str) -> None:
+    noise = Splitting(6, 255) if slug == "splitting_noise" else Gaussian(0.5)
+    with pytest.raises(InvalidInput, match="2 classes in the selection, 3 in the estimation"):
+        sokbench.certifier(slug).certify(np.array([1, 2]), np.array([1, 2, 3]), noise, 0.001)
 
 
 @pytest.mark.parametrize("distance", [0.01, 0.3, 1.0])

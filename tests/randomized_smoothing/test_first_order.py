@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -183,15 +184,29 @@ def test_soft_radii_hold_for_a_soft_classifier() -> None:
             assert float(SOFT.radius(mean, None, Gaussian(sigma))) <= x
 
 
-@pytest.mark.parametrize("shape", [(0.5, 0.5), (8.0, 2.0), (200.0, 2.0)])
-def test_bernstein_is_wrong_at_most_alpha_of_the_time(shape: tuple[float, float]) -> None:
-    """Outputs that follow a Beta distribution, 10,000 times."""
+@pytest.mark.parametrize(
+    ("a", "b"), [(0.5, 0.5), (8.0, 2.0), (200.0, 2.0), (np.linspace(0.5, 50.0, 100), np.linspace(20.0, 0.5, 100))]
+)
+def test_bernstein_is_wrong_at_most_alpha_of_the_time(a: Any, b: Any) -> None:
+    """Outputs that follow a Beta distribution, or each another one, 10,000 times."""
     alpha, n = 0.05, 100
-    x = np.random.default_rng(0).beta(*shape, size=(10_000, n))
-    truth = shape[0] / sum(shape)
+    x = np.random.default_rng(0).beta(a, b, size=(10_000, n))
+    truth = np.mean(a / (a + b))
     bounds = [bernstein_bound(float(m), float(s), n, alpha) for m, s in zip(x.mean(1), (x * x).mean(1), strict=True)]
     assert (np.array(bounds) > truth).mean() <= alpha
     assert bernstein_bound(0.7, 0.5, 1, alpha) == -np.inf
+
+
+@pytest.mark.parametrize("n", [2, 1000, 10**8])
+def test_bernstein_pays_for_the_rounding_of_sums(n: int) -> None:
+    """Sums of equal outputs, as wrong as additions one after the other can make them, give no more than exact ones."""
+    exact = mpmath.mpf(0.75)
+    log = mpmath.log(mpmath.mpf(2) / mpmath.mpf(0.001))
+    bound = exact - 7 * log / (3 * (n - 1))  # equal outputs vary by nothing
+    worst = (n + 1) * 2.0**-53 if n > 2 else 0.0
+    found = bernstein_bound(0.75 * (1 + worst), 0.75**2 * (1 - worst), n, 0.001)
+    assert found <= bound
+    assert found >= bound - 1e-6
 
 
 def test_soft_statistics_replace_the_votes() -> None:
