@@ -25,6 +25,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,7 @@ def needed_flops(case: Case, method: str, batch: int) -> float:
         for i in graph.relus:
             index = graph.nodes[i].inputs[0]
             sources = [found.intervals[j] for j in graph.nodes[index].inputs]
-            size = found.size(graph.nodes[index].inputs[0])
+            size = partial(found.size, graph.nodes[index].inputs[0])
             loose = propagate(graph, index, sources, graph.magnitudes[index], size, Outward())
             exact = not any(isinstance(graph.nodes[j].op, Linear | Conv2d) for j in below(graph, index))
             rows = 0 if exact else int(needs_rows(graph.nodes[i], [loose]).sum())

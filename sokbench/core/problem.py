@@ -89,9 +89,9 @@ def check_inputs(x: Tensor, ball: Ball) -> None:
     """Raise `InvalidInput` unless `x` is finite, floating point and inside the box of `ball`."""
     if not x.is_floating_point():
         raise InvalidInput(f"the input must be floating point, not {x.dtype}; pixels are scaled to [0, 1]")
-    if not bool(x.isfinite().all()):
+    smallest, largest = (float(end) for end in x.aminmax())
+    if not (math.isfinite(smallest) and math.isfinite(largest)):
         raise InvalidInput("the input contains NaN or infinity")
-    smallest, largest = float(x.min()), float(x.max())
     if (ball.low is not None and smallest < ball.low) or (ball.high is not None and largest > ball.high):
         raise InvalidInput(
             f"the input lies outside the box [{ball.low}, {ball.high}]: its values span "

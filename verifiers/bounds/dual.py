@@ -17,6 +17,7 @@ height of the chord at 0, -l u / (u - l), is taken with the slope as rounded.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ def dual_bounds(graph: Graph, inputs: InputSet, deadline: Deadline) -> tuple[Bou
         if not isinstance(node.op, (LinearOp, Add, Relu)):
             raise Unsupported(f"the dual network has no {node.op.name} ({node.label!r})")
         sources = [bounds.intervals[i] for i in node.inputs]
-        size = bounds.rounding.size(*sources[0])
+        size = partial(bounds.rounding.size, *sources[0])
         interval = propagate(graph, index, sources, graph.magnitudes[index], size, bounds.rounding)
         if ball is not None and node.inputs[0] in centres:
             interval = from_ball(bounds, index, centres, ball, interval)

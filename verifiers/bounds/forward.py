@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ def _walk(
         if index == 0 or (index == graph.output and end < index):
             continue
         sources = [walk.intervals[i] for i in node.inputs]
-        size = rounding.size(*sources[0])
+        size = partial(rounding.size, *sources[0])
         interval = propagate(graph, index, sources, graph.magnitudes[index], size, rounding)
         if index < len(plain.intervals):
             interval = meet(interval, Interval(*(side[owner] for side in plain.intervals[index])))

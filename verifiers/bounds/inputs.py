@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import NamedTuple, final
 
 import torch
@@ -91,6 +92,8 @@ def box_around(x: Tensor, radius: float | Tensor, low: float | None, high: float
 
 def next_float(values: Tensor, end: float) -> Tensor:
     """The floats after `values` towards `end`; differentiable as the identity."""
+    if not values.requires_grad:
+        return torch.nextafter(values, values.new_tensor(end))
     fixed = values.detach()
     return values + (torch.nextafter(fixed, fixed.new_tensor(end)) - fixed)  # exact: both are neighbours
 
@@ -101,8 +104,14 @@ class Box(InputSet):
 
     def __init__(self, x: Tensor, radius: float | Tensor, low: float | None = None, high: float | None = None) -> None:
         self._hull = box_around(x, radius, low, high)
-        self._centre = (self._hull.lower + self._hull.upper) / 2
-        self._radius = (self._hull.upper - self._hull.lower) / 2
+
+    @cached_property
+    def _centre(self) -> Tensor:
+        return (self._hull.lower + self._hull.upper) / 2
+
+    @cached_property
+    def _radius(self) -> Tensor:
+        return (self._hull.upper - self._hull.lower) / 2
 
     def interval(self) -> Interval:
         return self._hull

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,12 @@ from .rounding import Rounding, Size
 
 
 def propagate(
-    graph: Graph, index: int, inputs: list[Interval], magnitude: LinearOp | None, size: Size, rounding: Rounding
+    graph: Graph,
+    index: int,
+    inputs: list[Interval],
+    magnitude: LinearOp | None,
+    size: Callable[[], Size],
+    rounding: Rounding,
 ) -> Interval:
     """Bounds of node `index` from bounds of its inputs.
 
@@ -30,8 +37,9 @@ def propagate(
         lower, upper = lower + inputs[1].lower, upper + inputs[1].upper
         return Interval(rounding.outward(lower, 0.0, -1.0), rounding.outward(upper, 0.0, 1.0))
     if isinstance(node.op, LinearOp) and magnitude is not None:
-        centre = node.op.forward((upper + lower) / 2)
-        radius = magnitude.linear((upper - lower) / 2) + rounding.image(graph, index, size)
+        middle = lower.lerp(upper, 0.5)
+        centre = node.op.forward(middle)
+        radius = magnitude.linear(upper - middle) + rounding.image(graph, index, size())
         return Interval(centre - radius, centre + radius)
     return image(node, inputs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ def run(
         if index == 0:
             continue
         sources = [bounds.intervals[i] for i in node.inputs]
-        interval = propagate(graph, index, sources, magnitudes[index], bounds.size(node.inputs[0]), rounding)
+        size = partial(bounds.size, node.inputs[0])
+        interval = propagate(graph, index, sources, magnitudes[index], size, rounding)
         if ball is not None and node.inputs[0] in centres:
             interval = from_ball(bounds, index, centres, ball, interval)
         bounds.append(interval)

@@ -56,12 +56,12 @@ def checked_labels(graph: Graph, x: Tensor, labels: Tensor) -> Tensor:
     if graph.num_classes < 2:
         raise InvalidInput("margins compare classes, and this network has a single output; bounds of it are available")
     labels = labels.to(graph.device, torch.long)
-    if labels.shape != x.shape[:1] or not bool(((labels >= 0) & (labels < graph.num_classes)).all()):
+    if labels.shape != x.shape[:1] or not all(0 <= label < graph.num_classes for label in labels.tolist()):
         raise InvalidInput(f"{x.shape[0]} labels from 0 to {graph.num_classes - 1} are expected, not {labels.tolist()}")
     return labels
 
 
 def full_margins(found: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Margins (B, C), +inf at the label, from those of the other classes ascending (B, C - 1); NaN becomes -inf."""
-    known = torch.where(found.isnan(), -torch.inf, found)
+    known = found.nan_to_num(-torch.inf, torch.inf, -torch.inf)
     return known.new_full((len(labels), classes), torch.inf).scatter(1, other_classes(labels, classes), known)

@@ -5,9 +5,10 @@ Model (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 3): 
 their magnitudes. It holds for dot products, GEMM and direct or im2col convolution, not for Winograd, FFT or Strassen,
 which torch does not use for float64 on the CPU.
 
-Intervals. Let |z| <= Z for the inputs z in [l, u] of z' = W z + b, rho = |W| 1, M = Z rho + |b|. Centre and radius of
-[l, u] err by u Z each, their images by gamma_{n+1} M and gamma_n Z rho, the final sums by 4 u M, and weights that are
-R roundings away from the network's own by gamma_R M: widening each side by gamma_{2n+R+8} M covers all of it.
+Intervals. Let |z| <= Z for the inputs z in [l, u] of z' = W z + b, rho = |W| 1, M = Z rho + |b|. The centre m of [l, u]
+errs by 2 u Z and u - m by u Z, so that every z is within u - m + 5 u Z of m; their images err by gamma_{n+1} M and
+gamma_n Z rho, the final sums by 4 u M, and weights that are R roundings away from the network's own by gamma_R M:
+widening each side by gamma_{2n+R+11} M covers all of it.
 
 Rows. Back-substitution keeps rows a and constants c with: target >= a z_k + c - slack on the whole input set. Any
 float rows will do, provided each step says how far they are from the exact ones as a function of z_k:
@@ -65,10 +66,14 @@ class Rounding(ABC):
     def peak(self, magnitudes: Tensor) -> Size:
         """Z of values of these magnitudes (B, *shape), all at least 0."""
 
-    @final
+    @abstractmethod
     def size(self, lower: Tensor, upper: Tensor) -> Size:
-        """Z of an interval (B, *shape); of any two tensors the larger magnitude."""
-        return self.peak(torch.maximum(lower.abs(), upper.abs()))
+        """Z of an interval (B, *shape), lower <= upper."""
+
+    @final
+    def larger(self, first: Tensor, second: Tensor) -> Size:
+        """Z of any two tensors (B, *shape)."""
+        return self.size(torch.minimum(first, second), torch.maximum(first, second))
 
     @abstractmethod
     def image(self, graph: Graph, index: int, size: Size) -> Size:
@@ -116,13 +121,15 @@ class Outward(Rounding):
     """Bounds that hold in real arithmetic; float64 only."""
 
     def peak(self, magnitudes: Tensor) -> Size:
-        size = magnitudes.flatten(1).amax(dim=1)
-        return size * (2.0**1023 / _HUGE) * (_HUGE / 2.0**1023)  # infinite beyond 2^301; no digits are lost
+        return _finite_or_inf(magnitudes.flatten(1).amax(dim=1))
+
+    def size(self, lower: Tensor, upper: Tensor) -> Size:
+        return _finite_or_inf(torch.maximum(-lower.flatten(1).amin(dim=1), upper.flatten(1).amax(dim=1)))
 
     def image(self, graph: Graph, index: int, size: Size) -> Size:
         op = _affine(graph, index)
         gain, largest = graph.gains[index]
-        relative = gamma(2 * op.terms + op.rounded + 8)
+        relative = gamma(2 * op.terms + op.rounded + 11)
         error = size * (relative * gain) + (relative * largest + _TINY)
         return error if isinstance(error, float) else error.reshape(-1, *(1 for _ in graph.nodes[index].shape))
 
@@ -164,6 +171,11 @@ def constant_terms(graph: Graph) -> int:
     return 2 * len(graph.nodes) + 2
 
 
+def _finite_or_inf(size: Tensor) -> Tensor:
+    """Infinite beyond 2^301; no digits are lost."""
+    return size * (2.0**1023 / _HUGE) * (_HUGE / 2.0**1023)
+
+
 def _affine(graph: Graph, index: int) -> LinearOp:
     op = graph.nodes[index].op
     if not isinstance(op, LinearOp):
@@ -176,6 +188,9 @@ class Nearest(Rounding):
     """Bounds as computed, for training: differentiable, in any precision, no certificate."""
 
     def peak(self, magnitudes: Tensor) -> Size:
+        return 0.0
+
+    def size(self, lower: Tensor, upper: Tensor) -> Size:
         return 0.0
 
     def image(self, graph: Graph, index: int, size: Size) -> Size:

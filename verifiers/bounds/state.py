@@ -132,7 +132,7 @@ class Bounds:
         return self._bands[key]
 
     def _band(self, node: Node, planes: Planes) -> Band:
-        size = self.rounding.size
+        rounding = self.rounding
         if planes.flat:
             slopes = [Slopes(None, None, 0.0)] * len(planes.slopes)
         else:
@@ -140,17 +140,17 @@ class Bounds:
                 Slopes(
                     (low + high) / 2,
                     None if planes.parallel else (high - low) / 2,
-                    1.0 if isinstance(node.op, Relu) else size(low, high),
+                    1.0 if isinstance(node.op, Relu) else rounding.larger(low, high),
                 )
                 for low, high in planes.slopes
             ]
         if isinstance(node.op, Relu) and not planes.flat:  # the lower line goes through the origin
             offset = half = planes.upper_offset / 2
-            tallest = self.rounding.peak(planes.upper_offset)
+            tallest = rounding.peak(planes.upper_offset)
         else:
             offset = (planes.upper_offset + planes.lower_offset) / 2
             half = (planes.upper_offset - planes.lower_offset) / 2
-            tallest = size(planes.lower_offset, planes.upper_offset)
+            tallest = rounding.larger(planes.lower_offset, planes.upper_offset)
         if node.inputs[0] in self.folded and slopes[0].centre is not None:
             op = self.graph.nodes[node.inputs[0]].op
             assert isinstance(op, LinearOp)
