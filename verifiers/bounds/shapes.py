@@ -1,7 +1,7 @@
 """The smooth activations as curves: values, slopes, where they are convex and concave, and what evaluating them can
 lose. What `verifiers.bounds.tangents` needs to know.
 
-Errors: torch evaluates exp, expm1, log, log1p, sqrt, tanh, arctan, sigmoid and erfc in float64 within 1 ulp (its
+Errors: torch evaluates exp, expm1, log, log1p, sqrt, tanh, arctan, sigmoid, erf and erfc in float64 within 1 ulp (its
 vectorized kernels are SLEEF's, of 1 to 1.5 ulp; the tests compare them with mpmath). The formulas below combine at most
 five of these and of the basic operations without cancellation, so that 8 eps covers a relative error, plus `noise` eps
 where the argument of a function with an exponential tail is itself rounded: e^(z (1 + d)) = e^z (1 + z d + ...).
@@ -20,6 +20,7 @@ from verifiers.graph.elementwise import (
     Arctan,
     Elementwise,
     Elu,
+    Erf,
     Exp,
     Gelu,
     Log,
@@ -114,6 +115,15 @@ ARCTAN = Curve(
     (-_INF, 0.0),
     ((0.0, _INF),),
     range=(-math.nextafter(math.pi / 2, 2), math.nextafter(math.pi / 2, 2)),
+)
+
+ERF = Curve(
+    torch.erf,
+    lambda x: (-x.clamp(-40, 40).square()).exp() * (2 / math.sqrt(math.pi)),
+    (-_INF, 0.0),
+    ((0.0, _INF),),
+    range=(-1.0, 1.0),
+    noise=lambda x: 3 * x.clamp(-40, 40).square(),
 )
 
 # the tangent at l + 1 reaches 0 at l: before it, the lower line stays positive, as a sum that is divided by must be
@@ -245,6 +255,7 @@ _FIXED: dict[type[Elementwise], Curve] = {
     Sigmoid: SIGMOID,
     Tanh: TANH,
     Arctan: ARCTAN,
+    Erf: ERF,
     Exp: EXP,
     Log: LOG,
     Sqrt: SQRT,

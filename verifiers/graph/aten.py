@@ -31,6 +31,7 @@ SEEDED_BY_DROPOUT = {"lstm", "scaled_dot_product_attention"}
 UNARY: dict[str, type[Op]] = {
     "abs": elementwise.Abs,
     "atan": elementwise.Arctan,
+    "erf": elementwise.Erf,
     "exp": elementwise.Exp,
     "log": elementwise.Log,
     "reciprocal": elementwise.Reciprocal,

@@ -213,11 +213,4 @@ class Builder:
 
     def build(self, output: Value) -> Graph:
         """The graph that ends in `output`, without the nodes it does not depend on."""
-        needed = {0, output.index}
-        for index in range(output.index, 0, -1):
-            if index in needed:
-                needed.update(self._nodes[index].inputs)
-        order = sorted(needed)
-        place = {old: new for new, old in enumerate(order)}
-        kept = [self._nodes[i] for i in order]
-        return Graph(tuple(replace(node, inputs=tuple(place[j] for j in node.inputs)) for node in kept))
+        return Graph(tuple(self._nodes[: output.index + 1])).pruned()

@@ -96,6 +96,15 @@ class Arctan(Elementwise):
 
 @final
 @dataclass(frozen=True, eq=False)
+class Erf(Elementwise):
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        return torch.erf(x)
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Softplus(Elementwise):
     """log(1 + exp(beta x)) / beta."""
 

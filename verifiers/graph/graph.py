@@ -94,6 +94,17 @@ class Graph:
         tensors = (tensor for node in self.nodes for tensor in node.op.tensors().values())
         return next(tensors, torch.zeros((), dtype=torch.float64))
 
+    def pruned(self) -> Graph:
+        """The graph without the nodes that its output does not depend on."""
+        needed = {0, self.output}
+        for index in range(self.output, 0, -1):
+            if index in needed:
+                needed.update(self.nodes[index].inputs)
+        order = sorted(needed)
+        place = {old: new for new, old in enumerate(order)}
+        kept = (self.nodes[i] for i in order)
+        return Graph(tuple(replace(node, inputs=tuple(place[j] for j in node.inputs)) for node in kept))
+
     def cast(self, **to: Any) -> Graph:
         """The graph with detached tensors of another type or on another device: `graph.cast(dtype=torch.float64)`."""
         return Graph(tuple(replace(node, op=cast(node.op, **to)) for node in self.nodes))

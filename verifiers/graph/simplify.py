@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .arrangement import Expand, Pad, Permute, Reshape, Sum
 from .convolution import Conv2d
+from .gates import with_gates
 from .graph import Graph, Node
 from .linear import Linear, Scale
 from .ops import BatchNorm, Op, Shape
@@ -36,7 +37,13 @@ class _ChannelMap:
 def simplify(graph: Graph) -> Graph:
     """The same network in float64, detached from the module, with batch norms folded into the layer before them and
     operations that follow each other merged where one does the work of both."""
-    before, graph = len(graph.nodes) + 1, graph.cast(**_EXACT)
+    graph = _shrunk(graph.cast(**_EXACT))
+    gated = with_gates(graph)
+    return graph if gated is graph else _shrunk(gated)
+
+
+def _shrunk(graph: Graph) -> Graph:
+    before = len(graph.nodes) + 1
     while len(graph.nodes) < before:
         before = len(graph.nodes)
         graph = _with_merged(_without_idle(graph))

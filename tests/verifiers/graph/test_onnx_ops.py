@@ -56,7 +56,7 @@ KERNEL, LINE = numbers(4, 2, 3, 2), numbers(4, 3, 3)
 CASES: dict[str, Case] = {
     **{
         name.lower(): Case(name, ROWS)
-        for name in ("Abs", "Atan", "Exp", "Relu", "Sigmoid", "Softplus", "Tanh", "Neg", "Identity", "Elu", "Selu")
+        for name in ("Abs", "Atan", "Erf", "Exp", "Identity", "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh")
     },
     **{name.lower(): Case([node("Abs", ["x"], ["a"]), node(name, ["a"], ["y"])], ROWS) for name in ("Sqrt", "Log")},
     "reciprocal": Case([node("Exp", ["x"], ["a"]), node("Reciprocal", ["a"], ["y"])], ROWS),
