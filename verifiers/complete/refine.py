@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from verifiers.lp.program import TriangleProgram
-from verifiers.lp.solver import LinearSolver
-from verifiers.lp.tighten import Relaxed, tighten_layer
+from verifiers.lp.tighten import Relaxed, tighten, tighten_layer
 
 from .phase_search import search_phases
 
@@ -19,7 +17,9 @@ if TYPE_CHECKING:
     from verifiers.graph.affine import AffineLayer
     from verifiers.lp.chain import Interval
     from verifiers.lp.input_set import InputSet
+    from verifiers.lp.program import TriangleProgram
     from verifiers.lp.safe_bound import Vector
+    from verifiers.lp.solver import LinearSolver
 
 _NEURONS, _NODES = 10, 12  # how many neurons of a layer are searched for stability, with how many linear programs each
 
@@ -31,16 +31,14 @@ def refine(
 
     intervals: sound (lower, upper) of every ReLU's input.
     """
-    program = TriangleProgram(inputs)
-    solver = LinearSolver(program)
-    for depth, (layer, (lower, upper)) in enumerate(zip(layers[:-1], intervals, strict=True)):
-        lower, upper = lower.copy(), upper.copy()
-        if depth and not deadline.expired():
-            tighten_layer(program, solver, layer, lower, upper, deadline)
-            _search_stable(program, solver, layer, lower, upper, deadline)
-        program.add_layer(layer, lower, upper)
-        solver.extend()
-    return Relaxed(program, solver, finished=not deadline.expired())
+    return tighten(layers, inputs, intervals, deadline, _refine_layer)
+
+
+def _refine_layer(
+    program: TriangleProgram, solver: LinearSolver, layer: AffineLayer, lower: Vector, upper: Vector, deadline: Deadline
+) -> None:
+    tighten_layer(program, solver, layer, lower, upper, deadline)
+    _search_stable(program, solver, layer, lower, upper, deadline)
 
 
 def _search_stable(

@@ -6,7 +6,7 @@ that the first of them proves stable does not need the second: no relaxation use
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .input_set import InputSet
 
 Interval = tuple[Vector, Vector]
+Improve = Callable[[TriangleProgram, LinearSolver, "AffineLayer", Vector, Vector, Deadline], None]
+"""Raises the bounds (lower, upper) of a layer in place, by the program of the layers before it and its solver."""
 
 
 @dataclass(frozen=True)
@@ -34,33 +36,6 @@ class Relaxed:
     program: TriangleProgram
     solver: LinearSolver
     finished: bool
-
-
-def tighten(
-    layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[Interval], deadline: Deadline
-) -> Relaxed:
-    """Build the triangle program of all layers but the last, tightening each unstable neuron by linear programs.
-
-    layers: the chain, the last one giving the logits; intervals: sound (lower, upper) of every ReLU's input.
-    """
-    program = TriangleProgram(inputs)
-    solver = LinearSolver(program)
-    for depth, (layer, (lower, upper)) in enumerate(zip(layers[:-1], intervals, strict=True)):
-        lower, upper = lower.copy(), upper.copy()
-        # the first layer is affine in the inputs: its bounds are exact already
-        if depth and not deadline.expired():
-            tighten_layer(program, solver, layer, lower, upper, deadline)
-        program.add_layer(layer, lower, upper)
-        solver.extend()
-    return Relaxed(program, solver, finished=not deadline.expired())
-
-
-def relax(layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[Interval]) -> Relaxed:
-    """The triangle program of all layers but the last with the bounds as given."""
-    program = TriangleProgram(inputs)
-    for layer, (lower, upper) in zip(layers[:-1], intervals, strict=True):
-        program.add_layer(layer, lower, upper)
-    return Relaxed(program, LinearSolver(program), finished=True)
 
 
 def tighten_layer(
@@ -79,3 +54,34 @@ def tighten_layer(
                 upper[neuron] = min(upper[neuron], -bound)
             if lower[neuron] >= 0 or upper[neuron] <= 0:
                 break
+
+
+def tighten(
+    layers: Sequence[AffineLayer],
+    inputs: InputSet,
+    intervals: Sequence[Interval],
+    deadline: Deadline,
+    improve: Improve = tighten_layer,
+) -> Relaxed:
+    """Build the triangle program of all layers but the last, improving the bounds of each on the way.
+
+    layers: the chain, the last one giving the logits; intervals: sound (lower, upper) of every ReLU's input.
+    """
+    program = TriangleProgram(inputs)
+    solver = LinearSolver(program)
+    for depth, (layer, (lower, upper)) in enumerate(zip(layers[:-1], intervals, strict=True)):
+        lower, upper = lower.copy(), upper.copy()
+        # the first layer is affine in the inputs: its bounds are exact already
+        if depth and not deadline.expired():
+            improve(program, solver, layer, lower, upper, deadline)
+        program.add_layer(layer, lower, upper)
+        solver.extend()
+    return Relaxed(program, solver, finished=not deadline.expired())
+
+
+def relax(layers: Sequence[AffineLayer], inputs: InputSet, intervals: Sequence[Interval]) -> Relaxed:
+    """The triangle program of all layers but the last with the bounds as given."""
+    program = TriangleProgram(inputs)
+    for layer, (lower, upper) in zip(layers[:-1], intervals, strict=True):
+        program.add_layer(layer, lower, upper)
+    return Relaxed(program, LinearSolver(program), finished=True)

@@ -73,16 +73,6 @@ def test_agree_with_brute_force(norm):
             check(slug, sokbench.method(slug).verify(problem, 20.0), problem, exact)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("block", range(20))
-def test_agree_with_brute_force_on_thousands(block):
-    for seed in range(100 * block + 1000, 100 * block + 1100):
-        norm = "l1" if seed % 4 == 0 else "linf"
-        problem, exact = random_problem(seed, norm)
-        for slug in complete_methods(norm):
-            check(slug, sokbench.method(slug).verify(problem, 20.0), problem, exact)
-
-
 def nearest_by_sampling(problem: Problem) -> float:
     """The l2 distance of the nearest misclassified point of the box, among 250,000 of them, at least 0.001."""
     side = torch.linspace(0.0, 1.0, 500, dtype=torch.float64)
