@@ -12,8 +12,10 @@ without paying for it would be wrong more often than alpha; two ways of paying:
                  many radii again share alpha (fixed sequence testing; Maurer, Hothorn, Lehmacher 1995).
 
 "Below" only ends the sampling early. It certifies nothing, so its level `futility` is no part of alpha: it is the
-chance of stopping too soon and losing a certificate, never of a false one. And it loses none where "above" is out of
-reach anyway: where even a success of every sample to come would not do at the last stage, and so at none before it.
+chance of stopping too soon and losing a certificate of the last stage, never of a false one. That stage claims from K
+successes on. Given that it has K or more, whatever p is, those among the first n samples are a random part of them, so
+at least hypergeometric; a count that this law falls to with a chance of no more than futility, shared out over the
+stages, is not worth going on with. Nor is one that the rest cannot make up for, which loses nothing.
 
 Waudby-Smith and Ramdas: Estimating Means of Bounded Random Variables by Betting, JRSS B 2024; Voracek: Treatment of
 Statistical Estimation Problems in Randomized Smoothing for Adversarial Robustness, NeurIPS 2024.
@@ -23,11 +25,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 from scipy.special import betainc, betaincc, gammaln
+from scipy.stats import hypergeom
 
 from sokbench.core.errors import InvalidInput
 
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Booleans = NDArray[np.bool_]
 
+LAST: Final = 0.8
+"""Share of alpha that is kept for the last stage."""
 PRIOR: Final = 0.5
 """Both parameters of the Beta density that weights the likelihood ratios (Krichevsky and Trofimov's)."""
 ROUNDING: Final = 16 * 2.0**-52
@@ -61,7 +67,7 @@ def geometric_stages(n: int, first: int = 100, growth: float = 1.5) -> tuple[int
 @dataclass(frozen=True)
 class SequentialTest(ABC):
     """stages: sample sizes at which it looks, rising; alpha: chance of any false "above", all stages and thresholds
-    together; futility: chance of a false "below", per threshold."""
+    together; futility: chance of a "below" where the last stage would say "above", per threshold."""
 
     stages: tuple[int, ...]
     alpha: float
@@ -77,24 +83,22 @@ class SequentialTest(ABC):
     def above(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         """Whether p <= threshold is refuted by `successes` after stage number `stage`. Arrays broadcast."""
 
-    @abstractmethod
-    def refutes(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
-        """Whether p >= threshold is refuted, likewise."""
-
     @final
     def below(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
-        """Whether p >= threshold is refuted, or "above" is out of reach. Arrays broadcast."""
-        best = successes + (self.stages[-1] - self.stages[stage])
-        within_reach = self.above(best, len(self.stages) - 1, thresholds)
-        return self.refutes(successes, stage, thresholds) | ~within_reach
+        """Whether the last stage will hardly answer "above". Arrays broadcast."""
+        level = self.futility / max(1, len(self.stages) - 1)
+        drawn, total = self.stages[stage], self.stages[-1]
+        few = [_too_few(drawn, total, _needed(self, float(threshold)), level) for threshold in thresholds.flat]
+        hopeless: Booleans = successes <= np.array(few).reshape(thresholds.shape)
+        return hopeless
 
 
 @final
 @dataclass(frozen=True)
 class AlphaSpending(SequentialTest):
-    """Clopper-Pearson tests at levels that add up to alpha: half for the last stage, the rest in equal parts.
+    """Clopper-Pearson tests at levels that add up to alpha: `LAST` of it for the last stage, the rest in equal parts.
 
-    So where sampling goes on to the end, the answer is that of fixed n at alpha / 2, and hardly ever another one.
+    So where sampling goes on to the end, the answer is that of fixed n at nearly the same alpha.
     """
 
     def level(self, stage: int, total: float) -> float:
@@ -102,17 +106,11 @@ class AlphaSpending(SequentialTest):
         earlier = len(self.stages) - 1
         if not earlier:
             return total
-        return total / 2 if stage == earlier else total / (2 * earlier)
+        return total * LAST if stage == earlier else total * (1.0 - LAST) / earlier
 
     def above(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
         level = self.level(stage, self.alpha) * (1.0 - TAIL_ERROR)
         refuted: Booleans = (successes > 0) & (_tail_from(successes, self.stages[stage], thresholds) <= level)
-        return refuted
-
-    def refutes(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
-        level = self.level(stage, self.futility) * (1.0 - TAIL_ERROR)
-        n = self.stages[stage]
-        refuted: Booleans = (successes < n) & (_tail_to(successes, n, thresholds) <= level)
         return refuted
 
 
@@ -130,13 +128,6 @@ class Betting(SequentialTest):
         claims: Booleans = np.logical_and.accumulate(wealth, axis=-1)
         return claims
 
-    def refutes(self, successes: Integers, stage: int, thresholds: Floats) -> Booleans:
-        n = self.stages[stage]
-        refuted: Booleans = _log_wealth(n - successes, successes, 1.0 - thresholds, thresholds) >= -np.log(
-            self.futility
-        )
-        return refuted
-
 
 def _tail_from(k: Integers, n: int, p: Floats) -> Floats:
     """P[Bin(n, p) >= k] for k >= 1."""
@@ -144,10 +135,29 @@ def _tail_from(k: Integers, n: int, p: Floats) -> Floats:
     return tail
 
 
-def _tail_to(k: Integers, n: int, p: Floats) -> Floats:
-    """P[Bin(n, p) <= k] for k < n."""
-    tail: Floats = betaincc(k + 1.0, np.maximum(n - k, 1), p)
-    return tail
+@lru_cache(maxsize=4096)
+def _needed(test: SequentialTest, threshold: float) -> int:
+    """The least successes from which the last stage answers "above"; one more than there are samples if none do."""
+    low, high = -1, test.stages[-1] + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        above = bool(test.above(np.array([middle]), len(test.stages) - 1, np.array([threshold]))[0])
+        low, high = (low, middle) if above else (middle, high)
+    return high
+
+
+@lru_cache(maxsize=65536)
+def _too_few(drawn: int, total: int, needed: int, level: float) -> int:
+    """The most successes among `drawn` samples that at least `needed` among `total` leave with a chance of at most
+    `level`; -1 for none."""
+    if needed > total:
+        return drawn
+    low, high = -1, min(drawn, needed)
+    while high - low > 1:
+        middle = (low + high) // 2
+        rare = hypergeom.cdf(middle, total, needed, drawn) <= level
+        low, high = (middle, high) if rare else (low, middle)
+    return low
 
 
 def _log_wealth(hits: Integers, misses: Integers, p: Floats, tail: Floats) -> Floats:

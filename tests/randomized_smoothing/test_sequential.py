@@ -77,6 +77,23 @@ def test_coverage_of_alpha_spending_is_exact(n: int) -> None:
 
 
 @pytest.mark.parametrize("kind", TESTS)
+def test_futility_is_exact(kind: Any) -> None:
+    """All paths of a test with two stages, summed: the chance of giving up a claim of the last stage, whatever p is."""
+    n, futility, threshold = 60, 0.05, np.array([0.8])
+    test = kind((n, 3 * n), 0.05, futility)
+    k, more = np.arange(n + 1), np.arange(2 * n + 1)
+    given_up = test.below(k[:, None], 0, threshold)
+    claimed = test.above((k[:, None] + more)[:, :, None], 1, threshold)[:, :, 0]
+    chances = [
+        (binom.pmf(k, n, p)[:, None] * binom.pmf(more, 2 * n, p))[given_up & claimed].sum()
+        for p in np.linspace(0.7, 0.99, 30)
+    ]
+    assert 0 < max(chances) <= futility
+    # a stage earlier than it takes to refute that p is above the threshold
+    assert bool((given_up[:, 0] & (binom.cdf(k, n, 0.8) > futility)).any())
+
+
+@pytest.mark.parametrize("kind", TESTS)
 def test_radii_out_of_reach_are_given_up_and_no_others(kind: Any) -> None:
     """Given up for want of samples exactly where no outcome of the stages to come is claimed."""
     test, thresholds = kind((20, 50, 120), 0.05, 1e-300), np.array([0.6, 0.9, 0.95, 0.999])
