@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Self, final
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,9 @@ from torch.nn.grad import conv2d_input
 from .ops import LinearOp, Shape
 
 
-@final
 @dataclass(frozen=True, eq=False)
-class Conv2d(LinearOp):
-    """weight (out, in / groups, kh, kw), bias (out,); zero padding (ph, pw) on both sides."""
+class _Kernel(LinearOp):
+    """A convolution in either direction: weight (channels, channels of the other side / groups, kh, kw)."""
 
     weight: Tensor
     bias: Tensor | None = None
@@ -24,6 +23,25 @@ class Conv2d(LinearOp):
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+
+    def magnitude(self) -> Self:
+        return replace(self, weight=self.weight.abs(), bias=None)
+
+    @property
+    def offset(self) -> Tensor | None:
+        return None if self.bias is None else self.bias[:, None, None]
+
+    @property
+    def terms(self) -> int:
+        channels, within, height, width = self.weight.shape
+        return max(within, channels // self.groups) * height * width
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Conv2d(_Kernel):
+    """weight (out, in / groups, kh, kw), bias (out,); zero padding (ph, pw) on both sides."""
+
     roundings: int = 0
 
     def linear(self, x: Tensor) -> Tensor:
@@ -63,34 +81,16 @@ class Conv2d(LinearOp):
         norms: Tensor = torch.linalg.vector_norm(self.weight.flatten(1), ord=q, dim=1)
         return norms[:, None, None]
 
-    def magnitude(self) -> Conv2d:
-        return replace(self, weight=self.weight.abs(), bias=None)
-
-    @property
-    def offset(self) -> Tensor | None:
-        return None if self.bias is None else self.bias[:, None, None]
-
-    @property
-    def terms(self) -> int:
-        out, within, height, width = self.weight.shape
-        return max(within, out // self.groups) * height * width
-
 
 @final
 @dataclass(frozen=True, eq=False)
-class ConvTranspose2d(LinearOp):
+class ConvTranspose2d(_Kernel):
     """The transpose of a `Conv2d` with the same weight (in, out / groups, kh, kw), and a bias (out,).
 
     extra: rows and columns at the bottom and right that the convolution would not have reached.
     """
 
-    weight: Tensor
-    bias: Tensor | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
     extra: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
 
     def linear(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(
@@ -99,18 +99,6 @@ class ConvTranspose2d(LinearOp):
 
     def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
         return F.conv2d(rows, self.weight, None, self.stride, self.padding, self.dilation, self.groups)
-
-    def magnitude(self) -> ConvTranspose2d:
-        return replace(self, weight=self.weight.abs(), bias=None)
-
-    @property
-    def offset(self) -> Tensor | None:
-        return None if self.bias is None else self.bias[:, None, None]
-
-    @property
-    def terms(self) -> int:
-        inputs, within, height, width = self.weight.shape
-        return max(within, inputs // self.groups) * height * width
 
 
 @final

@@ -101,7 +101,7 @@ def conv_transpose(
         raise Unsupported(f"transposed convolution at {b.where!r} in {weight.dim() - 2} dimensions")
     common = tuple(min(ends) for ends in zip(windows.before, windows.after, strict=True))
     stride, padding, dilation = (_pair(part) for part in (windows.stride, common, windows.dilation))
-    found = b.add(ConvTranspose2d(weight, bias, stride, padding, _pair(extra), dilation, groups), x)
+    found = b.add(ConvTranspose2d(weight, bias, stride, padding, dilation, groups, extra=_pair(extra)), x)
     cut = [[c - e for e, c in zip(ends, common, strict=True)] for ends in (windows.before, windows.after)]
     return pad(b, found, [0, 0, *cut[0]], [0, 0, *cut[1]])
 

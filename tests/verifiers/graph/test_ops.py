@@ -24,7 +24,7 @@ OPS: dict[str, tuple[LinearOp, Shape]] = {
     "conv": (Conv2d(numbers(3, 2, 3, 3), numbers(3), padding=(1, 1)), (2, 5, 4)),
     "conv strided": (Conv2d(numbers(3, 2, 4, 3), None, (2, 3), (1, 0)), (2, 7, 8)),
     "conv dilated, grouped": (Conv2d(numbers(4, 1, 2, 3), None, (1, 2), (1, 2), (2, 1), 2), (2, 6, 6)),
-    "conv transposed": (ConvTranspose2d(numbers(2, 3, 3, 2), numbers(3), (2, 1), (1, 0), (1, 0)), (2, 3, 4)),
+    "conv transposed": (ConvTranspose2d(numbers(2, 3, 3, 2), numbers(3), (2, 1), (1, 0), extra=(1, 0)), (2, 3, 4)),
     "conv transposed, grouped": (
         ConvTranspose2d(numbers(4, 1, 2, 2), None, (3, 2), groups=2, dilation=(1, 2)),
         (4, 2, 3),
@@ -110,7 +110,7 @@ def affine_operations(draw: st.DrawFn) -> tuple[LinearOp, Shape]:
                 (Select(axis, indices), shape),
                 (Expand(counts), tuple(1 if count > 1 else size for count, size in zip(counts, shape, strict=True))),
                 (Sum(tuple(size if count > 1 else 1 for count, size in zip(counts, shape, strict=True))), shape),
-                (ConvTranspose2d(weight, None, stride, padding, extra), (2, *draw(st.tuples(sizes, sizes)))),
+                (ConvTranspose2d(weight, None, stride, padding, extra=extra), (2, *draw(st.tuples(sizes, sizes)))),
             ]
         )
     )
