@@ -17,7 +17,7 @@ from verifiers.lp.input_set import input_set
 COMPLETE = sorted(slug for slug, entry in catalog("verifier").items() if entry.info.complete)
 OPTIONAL = {"smt_z3": "z3", "marabou": "maraboupy"}
 CLEAR = 1e-4
-"""Least margins this far from 0 are beyond the tolerances of the brute force, and of Marabou's cover (1e-3)."""
+"""Least margins this far from 0 are beyond the tolerances of the brute force."""
 
 
 def complete_methods(norm: str) -> list[str]:
@@ -60,8 +60,7 @@ def check(slug: str, outcome: Outcome, problem: Problem, exact: float) -> None:
         assert exact <= 1e-7, slug
     if outcome.margin is not None:
         assert outcome.margin <= exact + 1e-7, slug
-    clear = 2e-3 if slug == "marabou" else CLEAR
-    if outcome.termination is not Termination.UNSUPPORTED and abs(exact) > clear:
+    if outcome.termination is not Termination.UNSUPPORTED and abs(exact) > CLEAR:
         assert outcome.verdict is (Verdict.VERIFIED if exact > 0 else Verdict.FALSIFIED), (slug, exact, outcome)
 
 

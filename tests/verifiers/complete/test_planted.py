@@ -53,7 +53,7 @@ def test_no_lost_sum_is_verified(slug):
 COMPLETE = sorted(slug for slug, entry in catalog("verifier").items() if entry.info.complete)
 
 
-@pytest.mark.parametrize("slug", [slug for slug in COMPLETE if slug != "marabou"])
+@pytest.mark.parametrize("slug", COMPLETE)
 def test_complete_methods_find_the_bump(slug):
     """What gradients miss, a complete search finds. Slopes of 8,000 are beyond Marabou's tolerances."""
     norm = catalog("verifier")[slug].info.norms[0]
