@@ -1,8 +1,13 @@
-"""For all tests: the names of tests are the same in every process, because pytest-xdist compares them."""
+"""For all tests: the names of tests are the same in every process, because pytest-xdist compares them; examples of
+hypothesis have no deadline, because a busy machine is not a failure."""
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("sokbench", deadline=None)
+hypothesis.settings.load_profile("sokbench")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
