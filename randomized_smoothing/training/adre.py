@@ -1,9 +1,16 @@
-"""ADRE: cross entropy, plus the log of what the strongest wrong class has left.
+"""ADRE: cross entropy, plus the log of what the strongest wrong class has.
 
 The certified radius grows with the label's probability and falls with the runner-up's, so the mean soft output of the
-largest other class over k noisy copies is pushed down: weight * ln max over c != y of it. Huijie Feng, Chunpeng Wu,
-Guoyang Chen, Weifeng Zhang, Yang Ning: Regularized Training and Tight Certification for Randomized Smoothed Classifier
-with Provable Robustness, AAAI 2020. The authors' program is not public; the loss is as others have written it down.
+largest other class over k noisy copies is pushed down: weight * ln max over c != y of it. Where the label is ahead that
+is the runner-up, and the term asks for robustness; where it is not, that is the class in the lead, and it asks for
+accuracy: the regularizer that "adaptively" does either, which the paper's abstract announces.
+
+The paper's own formula was not at hand and its program is not public. The form above is how the one public
+re-implementation that was found (of the benchmark_ctrs project) has it, its 1e-10 against ln 0 included; the version on
+adversarial examples is not here. The paper's T-CERTIFY bounds p and q apart, as `neyman_pearson_classwise` does.
+
+Huijie Feng, Chunpeng Wu, Guoyang Chen, Weifeng Zhang, Yang Ning: Regularized Training and Tight Certification for
+Randomized Smoothed Classifier with Provable Robustness, AAAI 2020.
 """
 
 from __future__ import annotations
