@@ -5,6 +5,9 @@ each method under the same limit, in this process, one thread; seconds are those
 (`read`) and one start of the interpreter with torch beside them (`start`). Printed per instance: the answer, what was
 expected and on what that rests. Per category: solved, of those that two tools solved in 2021 with the fastest under
 ten seconds (`easy`), median and PAR2 seconds, contradictions.
+
+`--table` keeps the answers as CSV, `--plot` draws from such a table how many are solved within each time, by method:
+python bench/complete.py --methods beta_crown,milp --table answers.csv --plot solved.svg
 """
 
 from __future__ import annotations
@@ -79,6 +82,8 @@ def main() -> None:
     parser.add_argument("--match", default="", help="only instances whose network or property contains this")
     parser.add_argument("--easy", action="store_true", help="only those that were easy in 2021")
     parser.add_argument("--limit", type=float, default=60.0)
+    parser.add_argument("--table", type=Path, help="append the answers to this CSV file")
+    parser.add_argument("--plot", type=Path, help="draw the whole table; .svg or .png; --methods '' to draw only")
     parser.add_argument("--proofs", action="store_true", help="write and check the proof of what holds (beta_crown)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -89,7 +94,7 @@ def main() -> None:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import torch, sokbench"], check=True)
     print(f"start {time.monotonic() - began:.2f} s, load {os.getloadavg()[0]:.1f}")
-    for method in arguments.methods.split(","):
+    for method in filter(None, arguments.methods.split(",")):
         results = defaultdict(list)
         for row in rows:
             if arguments.easy and not easy(row):
@@ -99,10 +104,55 @@ def main() -> None:
             results[row["category"]].append((found, seconds, easy(row), wrong))
             name = f"{Path(row['net_path']).stem} {Path(row['spec_path']).stem}"
             mark = "CONTRADICTION" if wrong else ""
+            if arguments.table:
+                keep(arguments.table, [method, row["category"], name, found, f"{seconds:.3f}", f"{arguments.limit:g}"])
             print(f"{method} {name}: {found} {seconds:.2f} s (read {read:.2f}) {note}; "
                   f"expected {row['verdict']} {row['basis']} {row['fastest_s']} {mark}", flush=True)  # fmt: skip
         for category, found in results.items():
             report(method, category, found, arguments.limit)
+    if arguments.table and arguments.plot:
+        plot(arguments.table, arguments.plot)
+
+
+def keep(table: Path, values: list[str]) -> None:
+    new = not table.exists()
+    with table.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["method", "category", "instance", "answer", "seconds", "limit"])
+        writer.writerow(values)
+
+
+def plot(table: Path, image: Path) -> None:
+    """Solved instances against time, a line per method and a panel per category; the last answer of each counts."""
+    import matplotlib as mpl
+
+    mpl.use("svg" if image.suffix == ".svg" else "agg")
+    from matplotlib import pyplot as plt
+
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = {(row["category"], row["method"], row["instance"]): row for row in csv.DictReader(file)}
+    asked: dict[str, set[str]] = defaultdict(set)
+    for category, _, instance in rows:
+        asked[category].add(instance)
+    figure, axes = plt.subplots(2, -(-len(asked) // 2), figsize=(12, 5), layout="constrained", squeeze=False)
+    methods = sorted({method for _, method, _ in rows})
+    for axis, category in zip(axes.flat, sorted(asked), strict=False):
+        for number, method in enumerate(methods):
+            mine = [row for (where, by, _), row in rows.items() if (where, by) == (category, method)]
+            times = sorted(float(row["seconds"]) for row in mine if row["answer"] in ("holds", "violated"))
+            if mine:
+                end = max(float(row["limit"]) for row in mine)
+                axis.step([0.01, *times, end], [*range(len(times) + 1), len(times)], where="post",
+                          color=f"C{number}", label=method)  # fmt: skip
+        axis.axhline(len(asked[category]), color="grey", linestyle=":")
+        axis.set(xscale="log", title=f"{category} ({len(asked[category])})", ylim=(0, None), xlabel="seconds")
+        axis.grid(visible=True, alpha=0.3)
+    for axis in axes.flat[len(asked) :]:
+        axis.set_visible(False)
+    axes[0][0].set_ylabel("solved")
+    axes[0][0].legend()
+    figure.savefig(image)
 
 
 def report(method: str, category: str, found: list[tuple[str, float, bool, bool]], limit: float) -> None:
