@@ -177,12 +177,18 @@ def _attention(
     b: Builder, query: Value, key: Value, value: Value, mask: Operand, dropout: float, causal: bool,
     scale: float | None = None, grouped: bool = False,
 ) -> Value:  # fmt: skip
-    if causal or dropout or grouped or (mask is not None and mask.dtype == torch.bool):
-        raise Unsupported(f"attention at {b.where!r} with causal or boolean masks, dropout or grouped queries")
+    if dropout or grouped or isinstance(mask, Value):
+        raise Unsupported(f"attention at {b.where!r} with dropout, grouped queries or a mask that is not constant")
     scores = compose.matmul(b, query, b.move(key, lambda t: t.transpose(-1, -2)))
     scores = b.scale(scores, 1.0 / math.sqrt(b.shape(query)[-1]) if scale is None else scale, roundings=2)
-    scores = scores if mask is None else b.sum(scores, mask)
-    return compose.matmul(b, compose.softmax(b, scores, -1), value)
+    if causal:
+        mask = torch.ones(b.shape(query)[-2], b.shape(key)[-2], dtype=torch.bool).tril()
+    if mask is None:
+        return compose.matmul(b, compose.softmax(b, scores, -1), value)
+    admitted = mask if mask.dtype == torch.bool else ~mask.isneginf()
+    if mask.dtype != torch.bool:
+        scores = b.sum(scores, torch.where(admitted, mask, 0.0))
+    return compose.matmul(b, compose.masked_softmax(b, scores, admitted), value)
 
 
 def _reduced(reduce: Callable[..., Value]) -> Handler:

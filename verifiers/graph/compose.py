@@ -177,12 +177,21 @@ def softmax(b: Builder, x: Value, axis: int) -> Value:
     return b.add(Reciprocal(), _relative_sums(b, x, axis))
 
 
+def masked_softmax(b: Builder, x: Value, mask: Tensor) -> Value:
+    """Softmax over the last dimension among the entries that `mask` (broadcastable to x) admits; 0 for the others."""
+    if not bool(mask.any(dim=-1).all()):
+        raise Unsupported(f"a mask at {b.where!r} that admits nothing to some rows")
+    # i itself stays in its sum, which is then at least 1, and what that makes wrong is multiplied by 0
+    pairs = mask.unsqueeze(-2) | torch.eye(mask.shape[-1], dtype=torch.bool)
+    return b.scale(b.add(Reciprocal(), _relative_sums(b, x, -1, pairs.double())), mask.double())
+
+
 def log_softmax(b: Builder, x: Value, axis: int) -> Value:
     return b.scale(b.add(Log(), _relative_sums(b, x, axis)), -1.0)
 
 
-def _relative_sums(b: Builder, x: Value, axis: int) -> Value:
-    """sum_j exp(x_j - x_i) for every i of a dimension."""
+def _relative_sums(b: Builder, x: Value, axis: int, weights: Tensor | None = None) -> Value:
+    """sum_j w_ij exp(x_j - x_i) for every i of a dimension; weights: w (..., i, j) for the last one, all 1 if None."""
     x, (place,) = b.axes(x, [axis])
     back, size = place - len(b.shape(x)), b.shape(x)[place]
     if size > _LONGEST_SOFTMAX:
@@ -191,6 +200,7 @@ def _relative_sums(b: Builder, x: Value, axis: int) -> Value:
     pairs = Linear((unit[None] - unit[:, None]).flatten(0, 1))
     differences = b.add(pairs, b.move(x, lambda t: t.movedim(back, -1)))
     exponentials = b.add(Exp(), b.move(differences, lambda t: t.reshape(*t.shape[:-1], size, size)))
+    exponentials = exponentials if weights is None else b.scale(exponentials, weights)
     return b.move(b.total(exponentials, [-1]), lambda t: t.movedim(-1, back))
 
 

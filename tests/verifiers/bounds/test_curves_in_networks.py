@@ -38,6 +38,11 @@ def larger(x: Tensor) -> Tensor:
     return torch.maximum(x[:, ::2], x[:, 1::2])
 
 
+def attended(x: Tensor) -> Tensor:
+    pairs = x.unflatten(1, (-1, 2))
+    return nn.functional.scaled_dot_product_attention(pairs, pairs, pairs, is_causal=True).flatten(1)
+
+
 def positive(x: Tensor) -> Tensor:
     return torch.sqrt(torch.exp(x) + 0.1) + torch.log(torch.nn.functional.softplus(x) + 0.2)
 
@@ -58,6 +63,8 @@ ACTIVATIONS: dict[str, nn.Module] = {
     "square": Lambda(torch.square),
     "softmax": Lambda(softmax),
     "gated": Lambda(gated),
+    "erf": Lambda(torch.erf),
+    "attended": Lambda(attended),
     "maximum": Lambda(larger),
     "sqrt_log_exp": Lambda(positive),
     "layer_norm": nn.LayerNorm(8),

@@ -76,6 +76,23 @@ class Weighted(nn.Module):
         return torch.cat([x.transpose(0, 1), weights @ torch.ones(5, 1)], dim=2)
 
 
+class Masked(nn.Module):
+    """Causal attention in three spellings, and a layer with a mask that leaves out one position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(3, 1, 4, batch_first=True)
+        seen = torch.ones(5, 5, dtype=torch.bool).tril()
+        self.register_buffer("seen", seen)
+        self.register_buffer("added", torch.zeros(5, 5).masked_fill(~seen, -torch.inf) + 0.5)
+        self.register_buffer("hidden", torch.zeros(5, 5).index_fill(1, torch.tensor([2]), -torch.inf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        attend = nn.functional.scaled_dot_product_attention
+        both = attend(x, x.tanh(), x, is_causal=True) + attend(x, x.tanh(), x, attn_mask=self.seen)
+        return self.layer(both - attend(x, x.atan(), x, attn_mask=self.added), src_mask=self.hidden)
+
+
 class Cell(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -255,6 +272,7 @@ SEQUENCES: dict[str, nn.Module] = {
     "attention": nn.Sequential(nn.Linear(3, 4), Attention(4, 2)),
     "attention with weights": nn.Sequential(nn.Linear(3, 4), Weighted()),
     "encoder": nn.Sequential(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, activation="gelu")),
+    "masked": Masked(),
     "encoder, norm first": nn.TransformerEncoderLayer(3, 3, 5, batch_first=True, norm_first=True),
 }
 
