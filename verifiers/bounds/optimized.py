@@ -10,6 +10,9 @@ Gradients. For fixed alpha and gamma the bound is the minimum over the input set
 point x*. Let z* be the values of the nodes at x* when every ReLU is replaced by the line its row entry took. By the
 envelope theorem d bound / d alpha_i = max(a_i, 0) z*_i and d bound / d gamma_i = z*_i: one forward pass.
 
+Smooth activations take part with the places where their tangents touch (`touching`), below and above, in [0, 1] as
+slopes are; all other operations keep their planes.
+
 Xu et al., Fast and Complete, ICLR 2021 (alpha); Wang et al., Beta-CROWN, NeurIPS 2021 (gamma = +- beta, eq. 8).
 """
 
@@ -31,6 +34,7 @@ from .inputs import InputSet
 from .nonlinear import Planes
 from .relaxations import relu_adaptive
 from .rounding import Rounding, Size
+from .touching import Touching
 
 Relus = dict[int, Tensor]
 """A tensor (R, *shape) or (1, *shape) for every ReLU node, by its index in the graph."""
@@ -41,17 +45,23 @@ _BELOW = -1.0
 @dataclass(frozen=True)
 class Triangles:
     """The relaxation of every ReLU node, each (R or 1, *shape): chord z + offset lies above on [l, u]; where `free`
-    is 1 any lower slope in [0, 1] will do, elsewhere (0) the ReLU is the chord, exactly. `adaptive`: CROWN's slopes."""
+    is 1 any lower slope in [0, 1] will do, elsewhere (0) the ReLU is the chord, exactly. `adaptive`: CROWN's slopes.
+    curves: the lines around smooth activations; their places are kept where slopes are, (R or 1, 2, *shape), and `free`
+    is 1 where splitting gains something; halves: the lines below and beyond the middle of the interval, for splits."""
 
     chord: Relus
     offset: Relus
     free: Relus
     adaptive: Relus
+    curves: dict[int, Touching] = field(default_factory=dict)
+    halves: dict[int, tuple[Touching, Touching]] = field(default_factory=dict)
 
     def take(self, rows: Tensor) -> Triangles:
         """Those of the rows with these indices (all of them where the rows share one)."""
         parts = (self.chord, self.offset, self.free, self.adaptive)
-        return Triangles(*({index: take(values, rows) for index, values in part.items()} for part in parts))
+        chord, offset, free, adaptive = ({i: take(values, rows) for i, values in part.items()} for part in parts)
+        curves = {index: curve.take(rows) for index, curve in self.curves.items()}
+        return Triangles(chord, offset, free, adaptive, curves, self.halves)
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
@@ -86,10 +96,12 @@ class Start:
 
 @dataclass
 class Trace:
-    """What a pass leaves behind: at each ReLU the row entries above it; at every nonlinear node the line or plane each
-    of them took, slopes in its inputs and offset; the input's minimiser (R, *shape)."""
+    """What a pass leaves behind: at each ReLU and curve the row entries above it, and where curves were touched; at
+    every nonlinear node the line or plane each of them took, slopes in its inputs and offset; the input's minimiser
+    (R, *shape)."""
 
     rows: Relus = field(default_factory=dict)
+    touch: Relus = field(default_factory=dict)
     slopes: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)
     offset: Relus = field(default_factory=dict)
     point: Tensor | None = None
@@ -148,6 +160,17 @@ class Sweep:
                     passed = passed + gammas[index]
                     slack = slack + rounding.merged(rounding.norm(passed[None, None]), size)
                 each = (passed,)
+            elif index in relus.curves and index in slopes:
+                curve = relus.curves[index]
+                passed, added, steepest, tallest = self._along_curve(index, rows, curve, slopes, trace)
+                constants = constants + added
+                slack = slack + rounding.relaxed(rows[0].numel(), norm, size, steepest, tallest)
+                if index in gammas:
+                    gamma, ends = gammas[index], float(torch.maximum(curve.lower.abs(), curve.upper.abs()).max())
+                    passed, constants = passed + gamma, constants - curve.furthest(gamma)
+                    slack = slack + rounding.relaxed(rows[0].numel(), rounding.norm(gamma[None, None]), 0.0, 0.0, ends)
+                    slack = slack + rounding.merged(rounding.norm(passed[None, None]), size)
+                each = (passed,)
             elif isinstance(node.op, LinearOp):
                 offset = self._offsets[index]
                 if offset is not None:
@@ -185,6 +208,18 @@ class Sweep:
         below = rows.clamp(max=0).flatten(1)
         added = below @ chord.flatten() if chord.shape[0] == 1 else (below * chord.flatten(1)).sum(dim=1)
         return rows * slope, added
+
+    def _along_curve(
+        self, index: int, rows: Tensor, curve: Touching, slopes: Relus, trace: Trace | None
+    ) -> tuple[Tensor, Tensor, float, float]:
+        """(rows at the input, constants added, largest slope, largest offset) of smooth activation `index`."""
+        exact = bool(self.sizes)
+        slope, offset, touch = curve.lines(slopes[index], rows < 0, exact)
+        if trace is not None:
+            trace.rows[index], trace.touch[index] = rows, touch
+            trace.slopes[index], trace.offset[index] = (slope,), offset
+        largest = (float(slope.abs().max()), float(offset.abs().max())) if exact else (0.0, 0.0)
+        return rows * slope, (rows * offset).flatten(1).sum(dim=1), *largest
 
     def _through_planes(self, index: int, rows: Tensor, trace: Trace | None) -> tuple[tuple[Tensor, ...], Tensor]:
         """(rows at each input, constants added) of nonlinear node `index`: entries > 0 take the plane below."""
@@ -256,16 +291,20 @@ class Sweep:
         return values
 
 
-def gradients(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, with_gammas: bool) -> tuple[Relus, Relus]:
-    """(d bound / d slopes, d bound / d gammas) at every ReLU that the rows passed."""
+def gradients(sweep: Sweep, start: Start, trace: Trace, relus: Triangles, signs: Relus) -> tuple[Relus, Relus]:
+    """(d bound / d slopes, d bound / d gammas) at every ReLU that the rows passed, gammas where there are signs;
+    for the places of a curve a direction that agrees with the gradient but for positive factors."""
     values = sweep.values(start, trace)
     slopes: dict[int, Tensor] = {}
     gammas: dict[int, Tensor] = {}
     for index, rows in trace.rows.items():
         value = values[sweep.graph.nodes[index].inputs[0]]
-        slopes[index] = rows.clamp(min=0) * value * relus.free[index]
-        if with_gammas:
-            gammas[index] = value
+        if index in relus.curves:
+            slopes[index] = relus.curves[index].direction(rows, trace.touch[index], value)
+        else:
+            slopes[index] = rows.clamp(min=0) * value * relus.free[index]
+        if index in signs:
+            gammas[index] = relus.curves[index].outside(signs[index], value) if index in relus.curves else value
     return slopes, gammas
 
 

@@ -95,7 +95,7 @@ def ascend(
         finished = done(bounds, live)
         if iteration == schedule.iterations or bool(finished.all()) or deadline.expired():
             break
-        slope_steps, gamma_steps = gradients(sweep, start, trace, relus, bool(gammas))
+        slope_steps, gamma_steps = gradients(sweep, start, trace, relus, signs if gammas else {})
         if not scales and gammas:
             scales = {index: _row_scale(trace, index) for index in gammas}
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""alpha-CROWN of one input: bounds of every ReLU's input and of any rows, each with lower slopes of its own.
+"""alpha-CROWN of one input: bounds of every activation's input and of any rows, each with lines of its own.
 
 Layer by layer: the bounds of a layer are raised with the layers below already done. A tighter bound below never hurts
 the best bound above, so that reaches what optimising all slopes jointly for the last rows can reach, without the
@@ -16,16 +16,19 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline
+from verifiers.graph.elementwise import Elementwise, Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp, one_hot
 
 from .inputs import InputSet, Interval
-from .nonlinear import Planes, relax
+from .nonlinear import Planes, needs_rows, relax
 from .optimized import Relus, Start, Sweep, Triangles, cast, triangles
 from .optimized_ascent import Ascent, Done, Schedule, ascend
 from .optimized_reduce import without_inactive
 from .relaxations import ADAPTIVE
 from .rounding import Nearest, Outward
+from .shapes import curve_of
+from .touching import Touching, cut_at, lines_and_halves
 
 _CHUNK_BYTES = 1 << 26
 _REMEMBERED = 32  # slopes of a layer are kept for later if its rows would fill no more than so many chunks
@@ -43,10 +46,11 @@ class Found:
 
 @dataclass(eq=False)
 class Relaxed:
-    """One input's network between its current bounds: `bounds` (1, *shape), float64, of the input of every ReLU.
+    """One input's network between its current bounds: `bounds` (1, *shape), float64, of the input of every ReLU and
+    every smooth activation.
 
-    signs: phases that are taken as fixed, (1, *shape) at their ReLU nodes: +1 for z <= 0, -1 for z >= 0, 0 for none.
-    All bounds then hold where the phases do.
+    signs: phases that are taken as fixed, (1, *shape) at their ReLU nodes: +1 for z <= 0, -1 for z >= 0, 0 for none; at
+    smooth activations +1 and -1 for the last half that was taken. All bounds then hold where the phases do.
     found: by ReLU node, what its bounds were optimised with: where to begin next time."""
 
     graph: Graph
@@ -56,33 +60,46 @@ class Relaxed:
     signs: Relus = field(default_factory=dict)
     found: dict[int, Found] = field(default_factory=dict)
     _triangles: dict[torch.dtype, Triangles] = field(default_factory=dict)
+    _curves: dict[int, tuple[Touching, Touching, Touching]] = field(default_factory=dict)
 
     def triangles(self, dtype: torch.dtype) -> Triangles:
         if dtype not in self._triangles:
-            self._triangles[dtype] = triangles(
-                {index: (lower.to(dtype), upper.to(dtype)) for index, (lower, upper) in self.bounds.items()}
-            )
+            relus = {index: self.bounds[index] for index in self.graph.relus}
+            found = triangles({index: (lower.to(dtype), upper.to(dtype)) for index, (lower, upper) in relus.items()})
+            for index in self.bounds.keys() - relus.keys():
+                if index not in self._curves:
+                    lower, upper = self.bounds[index]
+                    # bounds cross where the fixed phases exclude each other: then any line will do
+                    crossed = torch.maximum(lower, upper)
+                    self._curves[index] = lines_and_halves(self.graph.nodes[index].op, lower, crossed)
+                curve, *halves = (lines.to(dtype) for lines in self._curves[index])
+                found.curves[index], found.halves[index] = curve, (halves[0], halves[1])
+                found.adaptive[index], found.free[index] = curve.begin, curve.unsettled.to(dtype)
+            self._triangles[dtype] = found
         return self._triangles[dtype]
 
     def replace(self, index: int, lower: Tensor, upper: Tensor) -> None:
         """Better bounds of the input of ReLU `index`."""
         self.bounds[index] = Interval(lower, upper)
         self._triangles.clear()
+        self._curves.pop(index, None)
 
     def fix(self, index: int, entry: int, sign: int) -> Relaxed:
-        """The same with the phase of one neuron of ReLU `index` fixed."""
+        """The same with the phase of one neuron of ReLU `index` fixed, or with one half of the interval of a smooth
+        activation."""
         lower, upper = (side.clone() for side in self.bounds[index])
         signs = self.signs[index].clone() if index in self.signs else torch.zeros_like(lower)
         signs.view(-1)[entry] = sign
         side = upper if sign > 0 else lower
-        side.view(-1)[entry] = 0.0
+        cut = cut_at(lower, upper).view(-1)[entry] if index not in self.graph.relus else 0.0
+        side.view(-1)[entry] = cut
         known = {**self.signs, index: signs}
         child = Relaxed(self.graph, self.exact, self.search, dict(self.bounds), known, dict(self.found))
         child.replace(index, lower, upper)
         return child
 
     def below(self, index: int) -> set[int]:
-        """ReLU nodes that node `index` depends on, itself included."""
+        """ReLU and smooth nodes that node `index` depends on, itself included."""
         wanted, found = {index}, set()
         for node in range(index, 0, -1):
             if node in wanted:
@@ -113,12 +130,12 @@ class Relaxed:
         return self.certify(start, found.best_slopes, found.best_gammas), found
 
     def _begin(self, relus: Triangles, index: int, slopes: Tensor) -> Tensor:
-        return torch.where(relus.free[index] > 0, slopes, relus.chord[index])
+        return slopes if index in relus.curves else torch.where(relus.free[index] > 0, slopes, relus.chord[index])
 
     def certify(self, start: Start, slopes: Relus, gammas: Relus) -> Tensor:
         """Bounds (R,) of float64 rows that hold in real arithmetic, for any slopes and any multipliers."""
         relus = self.triangles(torch.float64)
-        exact = {i: torch.where(relus.free[i] > 0, s.double().clamp(0, 1), relus.chord[i]) for i, s in slopes.items()}
+        exact = {i: self._begin(relus, i, s.double().clamp(0, 1)) for i, s in slopes.items()}
         signed = {i: (g.double() * self.signs[i]).clamp(min=0) * self.signs[i] for i, g in gammas.items()}
         bounds = self.exact.lower(start, relus, exact, signed, None)
         return torch.where(bounds.isnan(), -torch.inf, bounds)
@@ -141,7 +158,12 @@ def relaxed(graph: Graph, inputs: InputSet, rough_inputs: InputSet, intervals: S
     rough = {index: _rough(one) for index, one in planes.items()}
     exact = Sweep(graph, inputs, Outward(), sizes, planes)
     search = Sweep(cast(graph, torch.float32), rough_inputs, Nearest(), (), rough)
-    return Relaxed(graph, exact, search, {i: intervals[graph.nodes[i].inputs[0]] for i in graph.relus})
+    bounds = {
+        index: intervals[graph.nodes[index].inputs[0]]
+        for index in graph.nonlinear
+        if isinstance(op := graph.nodes[index].op, Relu) or (isinstance(op, Elementwise) and curve_of(op) is not None)
+    }
+    return Relaxed(graph, exact, search, bounds)
 
 
 def _rough(planes: Planes) -> Planes:
@@ -151,14 +173,14 @@ def _rough(planes: Planes) -> Planes:
 
 
 def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: dict[int, Relus] | None = None) -> None:
-    """Raise the bounds of all unstable neurons, layer by layer, until the deadline."""
-    for relu in relaxed.graph.relus:
+    """Raise the bounds of the inputs of all unstable neurons, layer by layer, until the deadline."""
+    for relu in relaxed.bounds:
         index = relaxed.graph.nodes[relu].inputs[0]
         if not relaxed.below(index):
             continue  # affine in the input: exact already
         lower, upper = (side.clone() for side in relaxed.bounds[relu])
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
-        unstable = ((flat_lower < 0) & (flat_upper > 0)).nonzero().squeeze(1)
+        unstable = needs_rows(relaxed.graph.nodes[relu], [relaxed.bounds[relu]]).flatten().nonzero().squeeze(1)
         chunks = torch.split(unstable, max(1, relaxed.at_once() // 2)) if len(unstable) else ()
         pieces: list[Found] = []
         for entries in chunks:
@@ -168,8 +190,11 @@ def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: di
             start = both_sides(relaxed, index, entries)
             stable = torch.zeros(count, dtype=torch.bool)
 
-            def done(found: Tensor, rows: Tensor, stable: Tensor = stable, count: int = count) -> Tensor:
-                stable[rows[found >= 0] % count] = True
+            def done(
+                found: Tensor, rows: Tensor, stable: Tensor = stable, count: int = count, relu: int = relu
+            ) -> Tensor:
+                if relu in relaxed.graph.relus:
+                    stable[rows[found >= 0] % count] = True
                 return stable[rows % count]
 
             found, ascent = relaxed.raise_rows(start, schedule, done, deadline, _known_slopes(relaxed, relu, entries))

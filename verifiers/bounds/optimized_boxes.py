@@ -69,8 +69,8 @@ def _repeated(start: Start, count: int) -> Start:
 def _per_row(bounds: dict[int, Interval], rows: int) -> tuple[Triangles, Relus]:
     """The boxes' triangles and CROWN's slopes, for each of their rows."""
     each = triangles(bounds)
-    repeated = Triangles(*(
+    chord, offset, free, adaptive = (
         {index: values.repeat_interleave(rows, dim=0) for index, values in part.items()}
         for part in (each.chord, each.offset, each.free, each.adaptive)
-    ))  # fmt: skip
-    return repeated, repeated.adaptive
+    )
+    return Triangles(chord, offset, free, adaptive), adaptive

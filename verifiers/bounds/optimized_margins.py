@@ -52,16 +52,18 @@ def optimized_margins(
 
 
 def relaxed_input(graph: Graph, x: Tensor, ball: Ball, deadline: Deadline, plan: str = "crown") -> Relaxed | None:
-    """The network between a plan's bounds for one input (*shape); None where those overflow or there is no ReLU."""
+    """The network between a plan's bounds for one input (*shape); None where those overflow or there is
+    nothing to optimise: no ReLU, no smooth activation."""
     found, _, complete = run_plan(graph, checked_inputs(graph, x[None], ball), plan_of(plan), deadline)
     if not complete:
         raise OutOfTime
     intervals = found.intervals
     finite = all(bool(lower.isfinite().all() and upper.isfinite().all()) for lower, upper in intervals)
-    if not graph.relus or not finite:
+    if not finite:
         return None
     exact, rough = input_set(x[None].double(), ball), input_set(x[None].float(), ball)
-    return relaxed(graph, exact, rough, intervals)
+    state = relaxed(graph, exact, rough, intervals)
+    return state if state.bounds else None
 
 
 def margin_rows(graph: Graph, label: int, others: Tensor) -> Start:

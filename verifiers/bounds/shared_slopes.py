@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline
 
+from .nonlinear import needs_rows
 from .optimized import Start, Trace, gradients
 from .optimized_ascent import Schedule
 from .optimized_bounds import Relaxed, both_sides
@@ -20,13 +21,13 @@ from .optimized_bounds import Relaxed, both_sides
 def raise_layers(state: Relaxed, group: int, schedule: Schedule, deadline: Deadline) -> None:
     """Improve the bounds of all unstable neurons, `group` of a layer at a time, until the deadline."""
     graph = state.graph
-    for relu in graph.relus:
+    for relu in state.bounds:
         index = graph.nodes[relu].inputs[0]
         if not state.below(index):
             continue  # affine in the input: exact already
         lower, upper = (side.clone() for side in state.bounds[relu])
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
-        unstable = ((flat_lower < 0) & (flat_upper > 0)).nonzero().squeeze(1)
+        unstable = needs_rows(graph.nodes[relu], [state.bounds[relu]]).flatten().nonzero().squeeze(1)
         for entries in torch.split(unstable, group):
             if deadline.expired() or not len(entries):
                 break
@@ -54,7 +55,7 @@ def _raised(state: Relaxed, start: Start, schedule: Schedule, deadline: Deadline
             best, best_slopes = mean, {index: values.clone() for index, values in slopes.items()}
         if iteration == schedule.iterations - 1 or deadline.expired():
             break
-        steps, _ = gradients(state.search, rough, trace, relus, with_gammas=False)
+        steps, _ = gradients(state.search, rough, trace, relus, {})
         for index, values in slopes.items():
             values.grad = steps[index].mean(dim=0, keepdim=True) if index in steps else torch.zeros_like(values)
         optimiser.step()

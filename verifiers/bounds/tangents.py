@@ -43,6 +43,11 @@ class _Curves:
     other_start: Tensor
     other_stop: Tensor
 
+    def pick(self, second: Tensor) -> _Curves:
+        """Of the two for every entry, the first n and the last n, the second where `second` (n,)."""
+        halves = (getattr(self, name).chunk(2) for name in vars(self) if name != "curve")
+        return _Curves(self.curve, *(torch.where(second, other, one) for one, other in halves))
+
     def value(self, x: Tensor) -> Tensor:
         return self.sign * self.curve.value(x)
 
@@ -83,6 +88,39 @@ def tangent_lines(curve: Curve, lower: Tensor, upper: Tensor, parallel: bool = F
     (below, above), (low, high) = line.slope.chunk(2), _offset(both, line).chunk(2)
     low = low - curve.sag_at(upper.flatten())
     return Lines(*(part.reshape(shape) for part in (below, low, -above, -high)))
+
+
+def touching_range(curve: Curve, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(first, last, whether there is one), each (2, *shape): the lines below `curve` on [lower, upper] (entry 0) and
+    those above it (entry 1) that no other line is better than everywhere are its tangents between first and last.
+
+    Elsewhere one line is the best everywhere, a chord. Curves with a kink are left as they are: none.
+    """
+    both = _both(curve, lower.flatten(), upper.flatten())
+    inner, outer = torch.cat([both.start, both.stop]), torch.cat([both.stop, both.start])
+    curved = both.start <= both.stop
+    needed = torch.cat([curved & (both.lower < both.start), curved & (both.upper > both.stop)])
+    found = _touch(both, needed, torch.cat([both.lower, both.upper]), outer, inner, inner)
+    (first, last), (none_left, none_right), _ = (part.chunk(2) for part in found)
+    there = curved & ~(none_left | none_right) & (first < last) & (curve.kink is None)
+    first, last, there = (part.reshape(2, *lower.shape) for part in (first, last, there))
+    return first, last, there
+
+
+def tangent_offsets(curve: Curve, lower: Tensor, upper: Tensor, above: Tensor, slope: Tensor, touch: Tensor) -> Tensor:
+    """Offsets (R, *shape) with which lines of these slopes lie below `curve` on [lower, upper], or above it where
+    `above`; the best ones if `slope` is that of the curve at `touch`.
+
+    lower, upper: (R or 1, *shape); above, slope, touch: (R, *shape).
+    """
+    lower, upper = (bound.expand_as(touch).flatten() for bound in (lower, upper))
+    side = above.flatten()
+    one = _both(curve, lower, upper).pick(side)
+    at = touch.flatten().clamp(one.start, one.stop)  # the tangent argument holds on the convex part only
+    elsewhere = torch.where(one.other_start <= one.lower, one.lower, one.upper)
+    line = _Line(one.sign * slope.flatten(), at, elsewhere, torch.zeros_like(side))
+    offset = one.sign * _offset(one, line)
+    return torch.where(side, offset, offset - curve.sag_at(upper)).reshape(touch.shape)
 
 
 def _both(curve: Curve, lower: Tensor, upper: Tensor) -> _Curves:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .split_decision import Question
     from .split_search import SplitSettings
 
+_RULES = ("gap", "babsr", "fsb", "kfsb")
+
 
 class BetaCrown(GraphMethod, CompleteVerifier):
     """Branch and bound with split constraints in bound propagation."""
@@ -53,22 +55,35 @@ class BetaCrown(GraphMethod, CompleteVerifier):
         tighter_than=("crown", "ibp"),
     )
 
-    def __init__(self, batch: int = 64, candidates: int = 1, iterations: int = 8, proofs: str | None = None) -> None:
-        """batch: domains split at once; candidates: of each branching estimate that are tried before a split, 1 for
-        none; iterations: passes per domain; proofs: folder where the proof of what is verified is written, for
-        `sokbench check-proof` (l_inf, chains of layers; `Unsupported` elsewhere)."""
+    def __init__(
+        self,
+        batch: int = 64,
+        branching: str = "gap",
+        candidates: int = 3,
+        iterations: int = 8,
+        proofs: str | None = None,
+    ) -> None:
+        """batch: domains split at once; branching: gap, babsr, fsb or kfsb; candidates: of each estimate that kfsb
+        tries before a split; iterations: passes per domain; proofs: folder where the proof of what is verified is
+        written, for `sokbench check-proof` (affine maps, ReLUs and sums; `Unsupported` elsewhere)."""
         if min(batch, candidates, iterations) < 1:
             raise InvalidInput(
                 f"beta_crown needs batch, candidates and iterations >= 1, not {batch}, {candidates}, {iterations}"
             )
-        self.batch, self.candidates, self.iterations, self.proofs = batch, candidates, iterations, proofs
+        if branching not in _RULES:
+            raise InvalidInput(f"beta_crown has the branching rules {', '.join(_RULES)}, not {branching!r}")
+        self.batch, self.branching, self.candidates = batch, branching, candidates
+        self.iterations, self.proofs = iterations, proofs
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch
 
+        from .proof import refuse_uncheckable
         from .split_decision import Question, decide_rows, question
 
         with torch.no_grad():
+            if self.proofs is not None:
+                refuse_uncheckable(problem.network, problem.ball)
             asked = question(problem, deadline, always=self.proofs is not None)
             if not isinstance(asked, Question):
                 return asked
@@ -91,6 +106,8 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     def _settings(self) -> SplitSettings:
         from verifiers.bounds.optimized_ascent import Schedule
 
+        from .branching import RULES
         from .split_search import SplitSettings
 
-        return SplitSettings(self.batch, self.candidates, Schedule(self.iterations, 0.2, 1.0))
+        rule = next(rule for rule in RULES if rule == self.branching)
+        return SplitSettings(self.batch, rule, self.candidates, Schedule(self.iterations, 0.2, 1.0))

@@ -60,5 +60,5 @@ class Neurify(GraphMethod, CompleteVerifier):
             asked = question(problem, deadline, "fastlin")
             if not isinstance(asked, Question):
                 return asked
-            settings = SplitSettings(self.batch, 1, Schedule(1), patience=1 << 62, estimate="influence")
+            settings = SplitSettings(self.batch, "influence", schedule=Schedule(1), patience=1 << 62)
             return search_plain(asked, settings, deadline)

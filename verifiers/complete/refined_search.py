@@ -84,7 +84,7 @@ class RefinedSearch:
 
     def run(self, root: State, bounds: Tensor, deadline: Deadline) -> RefinedResult:
         """bounds: (N,) proved before; `root` has the rows that are open, or all of them where a proof is kept."""
-        columns = Columns.of(root.relaxed.triangles(torch.float32).free)
+        columns = Columns.of(root.relaxed.triangles(torch.float32))
         result = RefinedResult(bounds.clone())
         result.bounds[root.rows] = torch.inf
         self._account(result, root, columns)
@@ -97,7 +97,7 @@ class RefinedSearch:
             if not len(left) or found.witness is not None:
                 continue
             rest = state.part(left)
-            column = None if found.undecided else self._column(rest, columns)
+            column = None if found.undecided and not columns.above else self._column(rest, columns)
             if column is None:
                 result.undecided += 1
                 _lower(result, rest)
@@ -133,16 +133,18 @@ class RefinedSearch:
             result.proof[state.path].leaves.extend(renamed)
 
     def _column(self, state: State, columns: Columns) -> int | None:
-        """The free neuron with the largest gap, summed over the open rows in units of their bounds; None if none.
+        """The free neuron with the largest estimate, summed over the open rows in units of their bounds; None if none.
 
         Neurons with other ReLUs above them come first: only those have bounds above to be refreshed.
         """
+        if not columns.width:
+            return None
         relus, trace = state.relaxed.triangles(torch.float32), Trace()
         start = self.start.take(state.rows)
         rough = Start(start.index, start.rows.float(), start.constants.float())
         state.relaxed.search.lower(rough, relus, state.ascent.best_slopes, state.ascent.best_gammas, trace)
-        gap, _, _ = scores(state.relaxed.search, rough, trace, relus, columns)
-        total = (gap / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)
+        estimate = scores(self.settings.branching, state.relaxed.search, rough, trace, relus, columns)[0]
+        total = (estimate / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)
         inner = torch.zeros_like(total)
         for relu, (first, count) in ((i, (columns.first[i], len(columns.entries[i]))) for i in columns.first):
             above = any(relu in state.relaxed.below(state.relaxed.graph.nodes[i].inputs[0]) for i in columns.first)
@@ -168,7 +170,7 @@ class RefinedSearch:
         result.bounds[rows] = torch.minimum(result.bounds[rows], child.bounds[closed])
         if not self.keep:
             return
-        slopes = columns.gather(child.ascent.best_slopes, len(child.rows))
+        slopes = columns.gather_slopes(child.ascent.best_slopes, len(child.rows))
         gammas = columns.gather(child.ascent.best_gammas, len(child.rows))
         places = closed.nonzero().squeeze(1).tolist()
         leaves = [Leaf(int(child.rows[i]), (), float(child.bounds[i]), slopes[i], gammas[i]) for i in places]

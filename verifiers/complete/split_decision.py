@@ -62,7 +62,7 @@ def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: 
     except OutOfTime:
         raise OutOfTime(margins[None]) from None
     if relaxed is None:
-        return Outcome(Verdict.UNKNOWN, _finite(margins), stats={"reason": "no finite bounds, or no ReLU to split"})
+        return Outcome(Verdict.UNKNOWN, _finite(margins), stats={"reason": "no finite bounds, or nothing to split"})
     others = torch.arange(graph.num_classes)
     others = others[others != problem.label]
     return Question(
@@ -90,7 +90,7 @@ def decide_rows(
     result = search.run(root, bounds, deadline)
     outcome = _outcome(result)
     if proof is not None and outcome.verdict is Verdict.VERIFIED:
-        columns = Columns.of(relaxed.triangles(torch.float32).free)
+        columns = Columns.of(relaxed.triangles(torch.float32))
         proof(Searched(result, kept, columns))
     return outcome
 
@@ -100,8 +100,9 @@ def search_plain(asked: Question, settings: SplitSettings, deadline: Deadline) -
     relaxed, _ = asked.relaxed.reduced()
     relus = relaxed.triangles(torch.float32)
     rows = (asked.bounds <= 0).nonzero().squeeze(1)
-    slopes = {index: chord.repeat(len(rows), *(1 for _ in chord.shape[1:])) for index, chord in relus.chord.items()}
-    start, columns = asked.start.take(rows), Columns.of(relus.free)
+    lines = {**relus.adaptive, **relus.chord}
+    slopes = {index: values.repeat(len(rows), *(1 for _ in values.shape[1:])) for index, values in lines.items()}
+    start, columns = asked.start.take(rows), Columns.of(relus)
     search = SplitSearch(relaxed, columns, start, asked.inputs, asked.witness, settings)
     found = search.run(asked.bounds[rows], slopes, {}, deadline)
     bounds = asked.bounds.clone()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from verifiers.bounds.optimized_ascent import Schedule, ascend
 from verifiers.bounds.optimized_bounds import Relaxed
 from verifiers.lp.input_set import InputSet
 
-from .branching import choose, scores
+from .branching import Branching, choose, scores
 from .domains import Columns, Domains, Pool, split_triangles
 from .leaf import solve_leaf
 
@@ -33,16 +32,15 @@ _ENOUGH = 1e-5  # a domain is closed in float32 once its bound is above this sha
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """batch: domains split at once; candidates: of each branching estimate that are tried (1: none is, the first of
-    the first estimate is taken); schedule: of a domain. After `patience` domains the search goes on only as long as
-    no more than `most` are to be expected in all. estimate: the branching estimate that counts first."""
+    """batch: domains split at once; branching: by which rule; candidates: that kfsb tries; schedule: of a domain. After
+    `patience` domains the search goes on only as long as no more than `most` are to be expected in all."""
 
     batch: int = 64
-    candidates: int = 1
+    branching: Branching = "gap"
+    candidates: int = 3
     schedule: Schedule = field(default_factory=lambda: Schedule(8, 0.2, 1.0))
     patience: int = 256
     most: int = 2048
-    estimate: Literal["gap", "influence"] = "gap"
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,10 @@ class SplitSearch:
         self._closed = torch.full_like(bounds, torch.inf)
         self._enough = _ENOUGH * bounds.abs().float()
         self._share = torch.zeros(len(bounds), dtype=torch.float64)  # of each row's space that is closed
-        vectors, weights = (self._columns.gather(values, len(bounds)).float() for values in (slopes, gammas))
-        phase = self._columns.gather(self._state.signs, 1)
+        vectors = self._columns.gather_slopes(slopes, len(bounds)).float()
+        weights = self._columns.gather(gammas, len(bounds)).float()
+        # the halves that the state has taken are its intervals: they can be split once more
+        phase = self._columns.gather({i: s for i, s in self._state.signs.items() if i in self._root.chord}, 1)
         self._depth = int((phase != 0).sum())
         rows = torch.arange(len(bounds))
         pool = Pool(
@@ -141,6 +141,8 @@ class SplitSearch:
 
     def _promising(self) -> bool:
         """Whether the share of the space that is closed lets expect an end soon."""
+        if self._root.curves and self._stuck:
+            return False
         if self._visited < self._settings.patience:
             return True
         return self._visited <= self._settings.most * float(self._share.mean())
@@ -168,7 +170,7 @@ class SplitSearch:
         self._visited += len(children)
         found = Domains(
             torch.maximum(children.bound, best.best), children.target, children.node, children.phase,
-            self._columns.gather(best.best_slopes, len(children)),
+            self._columns.gather_slopes(best.best_slopes, len(children)),
             self._columns.gather(best.best_gammas, len(children)),
         )  # fmt: skip
         hopeful = best.best > 0
@@ -185,8 +187,8 @@ class SplitSearch:
         self._state.search.lower(start, relus, slopes, gammas, trace)
         if trace.point is not None:
             self._found = self._witness(trace.point)
-        gap, biased, influence = scores(self._state.search, start, trace, relus, self._columns)
-        estimates = (gap, biased) if self._settings.estimate == "gap" else (influence,)
+        rule, columns = self._settings.branching, self._columns
+        estimates = scores(rule, self._state.search, start, trace, relus, columns)
 
         def attempt(column: Tensor, sign: Tensor) -> Tensor:
             phase = domains.phase.scatter(1, column[:, None], sign[:, None].to(torch.int8))
@@ -194,7 +196,7 @@ class SplitSearch:
             lines = split_triangles(self._root, self._columns, phase)
             return self._state.search.lower(start, lines, self._slopes(child, self._root), gammas, None)
 
-        return choose(estimates, self._settings.candidates, attempt)
+        return choose(rule, estimates, columns, self._settings.candidates, attempt)
 
     def _children(self, parents: Domains, column: Tensor) -> Domains:
         both = []
@@ -206,19 +208,24 @@ class SplitSearch:
         return Domains(*(torch.cat(pair) for pair in zip(vars(first).values(), vars(second).values(), strict=True)))
 
     def _slopes(self, domains: Domains, root: Triangles) -> Relus:
-        """Lower slopes per ReLU node: the found ones at free neurons, the exact ones at fixed neurons."""
-        fixed = (domains.phase < 0).to(domains.slopes.dtype)
-        vectors = torch.where(domains.phase == 0, domains.slopes, fixed)
-        return {index: self._columns.scatter(index, vectors, base) for index, base in root.adaptive.items()}
+        """Lower slopes per ReLU node: the found ones at free neurons, the exact ones at fixed neurons; and places."""
+        columns, slopes = self._columns, domains.slopes
+        fixed = (domains.phase < 0).to(slopes.dtype)
+        vectors = torch.where(domains.phase == 0, slopes[:, : columns.width], fixed)
+        found = {index: columns.scatter(index, vectors, root.adaptive[index]) for index in root.chord}
+        return found | {index: columns.places(index, slopes, root.adaptive[index]) for index in root.curves}
 
     def _split_parts(self, domains: Domains, dtype: torch.dtype) -> tuple[Relus, Relus]:
-        """Multipliers and signs of the ReLU nodes where some domain has a fixed phase."""
+        """Multipliers and signs of the nodes where some domain has a fixed phase, or the state a half."""
         gammas, signs = {}, {}
-        for index, base in self._root.adaptive.items():
-            if bool(self._columns.part(index, domains.phase).any()):
+        for index, base in self._root.free.items():
+            taken = self._state.signs[index] if index in self._root.curves and index in self._state.signs else None
+            if taken is not None or bool(self._columns.part(index, domains.phase).any()):
                 zero = torch.zeros_like(base, dtype=dtype)
                 gammas[index] = self._columns.scatter(index, domains.gammas, zero)
                 signs[index] = self._columns.scatter(index, domains.phase, zero)
+                if taken is not None:
+                    signs[index] = torch.where(signs[index] == 0, taken.to(dtype), signs[index])
         return gammas, signs
 
     def _certified(self, domains: Domains) -> Tensor:
@@ -227,7 +234,7 @@ class SplitSearch:
         relus = split_triangles(root, self._columns, domains.phase)
         gammas, signs = self._split_parts(domains, torch.float64)
         gammas = {index: (values * signs[index]).clamp(min=0) * signs[index] for index, values in gammas.items()}
-        slopes = {index: values.clamp(0, 1) for index, values in self._slopes(domains, root).items()}
+        slopes = {index: values.double().clamp(0, 1) for index, values in self._slopes(domains, root).items()}
         bounds = self._state.exact.lower(self._start.take(domains.target), relus, slopes, gammas, None)
         return torch.where(bounds.isnan(), -torch.inf, bounds)
 
@@ -249,7 +256,11 @@ class SplitSearch:
         return proved
 
     def _finish_leaf(self, domain: Domains, deadline: Deadline) -> None:
-        """Decide a domain without free neurons by a linear program."""
+        """Decide a domain without free neurons by a linear program; where smooth activations are left, it cannot be."""
+        if self._root.curves:
+            self._undecided += 1
+            self._stuck.add(int(domain.target))
+            return
         root = self._state.triangles(torch.float64)
         relus, start = split_triangles(root, self._columns, domain.phase), self._start.take(domain.target)
         answer = solve_leaf(self._state, self._columns, start, relus, domain.phase[0], self._inputs, deadline)

@@ -52,7 +52,7 @@ def test_gradients_are_differences(seed):
     gammas = {i: 0.1 * torch.randn(s, generator=generator, dtype=torch.float64) for i, s in shape.items()}
     trace = Trace()
     sweep.lower(start, relus, slopes, gammas, trace)
-    by_slope, by_gamma = gradients(sweep, start, trace, relus, with_gammas=True)
+    by_slope, by_gamma = gradients(sweep, start, trace, relus, gammas)
     step = 1e-7
     for parameters, found in ((slopes, by_slope), (gammas, by_gamma)):
         for index, values in parameters.items():

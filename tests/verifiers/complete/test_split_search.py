@@ -12,6 +12,7 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense, points_in
 from tests.verifiers.lp.nets import exact_minimum, network_of, random_chain
+from verifiers.bounds.optimized import Triangles
 from verifiers.bounds.optimized_ascent import Schedule
 from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
 from verifiers.complete.beta_crown import BetaCrown
@@ -53,7 +54,7 @@ def test_pool_gives_the_highest_and_loses_nothing():
 
 def test_columns_there_and_back():
     free = {2: torch.tensor([[1.0, 0.0, 1.0]]), 5: torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])}
-    columns = Columns.of(free)
+    columns = Columns.of(Triangles({}, {}, free, {}))
     assert columns.width == 4
     assert [columns.neuron(column) for column in range(4)] == [(2, 0), (2, 2), (5, 1), (5, 2)]
     vectors = torch.arange(8.0).reshape(2, 4)
@@ -65,7 +66,7 @@ def test_columns_there_and_back():
 def state_of(network, x, ball):
     state = relaxed_input(graph_of(network), x, ball, Deadline())
     assert state is not None
-    return state, Columns.of(state.triangles(torch.float32).free)
+    return state, Columns.of(state.triangles(torch.float32))
 
 
 def test_fixed_phases_are_exact_lines():
