@@ -93,7 +93,8 @@ def classes64(network: Network, batch: Tensor) -> Tensor:
 def _top(logits: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """(top classes (k,), whether each is ahead by more than the tolerance (k,): not where a logit is NaN)."""
     best, classes = logits.topk(2, dim=1)
-    return classes[:, 0], best[:, 0] - best[:, 1] > tolerance * logits.abs().max()
+    low, high = logits.aminmax()
+    return classes[:, 0], best[:, 0] - best[:, 1] > tolerance * torch.maximum(high, -low)
 
 
 def rounded(network: Network) -> Network:
