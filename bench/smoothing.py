@@ -108,7 +108,7 @@ def overhead() -> list[Figure]:
         lambda statistics=statistics: SamplingPass(Image(network, x, noise, 0, 0), 1, 8 * rows, None, statistics).run()
         for statistics in (False, True)
     )
-    cost = 1 / _ratios(plain, summing, 9)[-1]
+    cost = _ratios(summing, plain, 9)[-1]
     figures: list[Figure] = [("a pass with statistics / without, processor time", cost, "", "")]
     for number, example in enumerate(EXAMPLES):
         certifiers = [entry for entry in map(sokbench.certifier, catalog("certifier")) if _takes(entry, example)]
