@@ -54,7 +54,8 @@ def expand(suite: Suite) -> Expansion:
             for batch in expander.batches(task, block):
                 _merge(batches, batch)
         except InvalidInput as error:
-            raise InvalidInput(f"{suite.path.name}, {place}: {error}") from None
+            written = f"{suite.path.name}, {place}: " if suite.path.is_file() else ""  # else asked on the command line
+            raise InvalidInput(f"{written}{error}") from None
     untrained = tuple(expander.untrained)
     return Expansion(tuple(batches.values()), expander.datasets, expander.models, expander.indices, untrained)
 
