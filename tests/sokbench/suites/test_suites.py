@@ -9,6 +9,7 @@ import pytest
 
 from sokbench import data, suites
 from sokbench.core.errors import InvalidInput, UnknownName
+from sokbench.core.registry import catalog
 from sokbench.suites.expand import expand
 from sokbench.suites.methods import parameter_names, resolve
 from sokbench.suites.schema import number, size
@@ -43,6 +44,18 @@ def test_built_in_suites_are_named_as_their_file(name: str):
     if not all(data.availability(dataset).ready for dataset in wanted):
         pytest.skip("its data set is not here")
     assert expand(loaded).batches
+
+
+def test_the_quick_smoothing_suite_runs_every_certifier_on_shared_passes():
+    found = expand(suites.load("smoothing-quick")).batches
+    passes = [batch.series for batch in found if batch.series.task == "sample"]
+    certificates = [batch.series for batch in found if batch.series.task == "certify"]
+    assert {series.method for series in certificates} == set(catalog("certifier"))
+    assert all(series.counts in passes for series in certificates)
+    # one pass for all certifiers of a network, its noise and a way to sample
+    assert len(passes) == len({(s.model, str(s.noise), str(sorted(s.parameters.items()))) for s in passes})
+    assert {series.parameters["n"] for series in passes if series.noise["kind"] != "splitting"} == {10_000}
+    assert {series.parameters.get("precision") for series in passes} == {None, "bfloat16"}
 
 
 def test_blocks_replace_defaults(tmp_path: Path):
