@@ -21,6 +21,7 @@ from ..measured.cells import noise_text
 from ..measured.names import dataset_key, model_parts, norm_text, percent_text
 from ..published_cells import PUBLISHED
 from ..published_logs import Log, load
+from ..rows import Row as Recorded
 from ..scores import Share, certified_accuracy
 from ..suites.schema import number
 from .table import Cell, Column, Row, Table
@@ -137,7 +138,7 @@ def _alone(found: Measurement, radii: Sequence[str], with_envelope: bool) -> lis
         rows.append(Row((*head, *entries), _ENVELOPE))
     for cell in found.cells:
         entries = [_cell(certified_accuracy(cell.rows, number(radius))) for radius in radii]
-        head = (*map(Cell, texts), Cell(cell.contender.noise), *_counts([cell]))
+        head = (*map(Cell, texts), Cell(cell.contender.noise + _manner(cell.rows[0])), *_counts([cell]))
         entry = catalog().get(found.certifier)
         rows.append(Row((*head, *entries), _EXACT if entry and entry.info.deterministic else _SINGLE))
     return rows
@@ -171,15 +172,19 @@ def _counts(cells: Sequence[Measured]) -> tuple[Cell, Cell]:
     return Cell(str(images), images), Cell(f"up to {text}" if stopped else text, max(samples))
 
 
+def _manner(row: Recorded) -> str:
+    """What tells passes apart, after the noise, that sampled otherwise than in full and in float32."""
+    early = ", decided early" if "stopped" in row.parameters else ""
+    return early + (f", {row.parameters['precision']}" if "precision" in row.parameters else "")
+
+
 def _measurements(cells: Sequence[Measured]) -> dict[tuple[str, str, str, str], Measurement]:
     """By certifier, architecture, training and noise; deviations rising, and passes that could stop by themselves."""
     grouped: dict[tuple[str, str, str, str], list[Measured]] = defaultdict(list)
     for cell in cells:
         architecture, training = model_parts(cell.model)
         row = cell.rows[0]
-        kind = str((row.noise or {}).get("kind", "")).capitalize()
-        if "stopped" in row.parameters:
-            kind += ", decided early"
+        kind = str((row.noise or {}).get("kind", "")).capitalize() + _manner(row)
         grouped[cell.contender.method, architecture, re.sub(r"\d+$", "", training), kind].append(cell)
     return {
         key: Measurement(*key, tuple(sorted(found, key=lambda cell: (cell.model, cell.contender.noise))))

@@ -80,11 +80,18 @@ def test_what_the_sok_did_not_print() -> None:
         rows("cifar10/conv_s/gaussian025", 0.25, [0.3, 0.6], "renyi"),
         rows("cifar10/conv_s/gaussian050", 0.5, [0.8, 0.1], "renyi"),
         rows("cifar10/conv_s/gaussian025", 0.25, [0.3, 0.0], "renyi", stopped=True),
+        rows("cifar10/conv_s/gaussian025", 0.25, [0.3, 0.0], "renyi", precision="bfloat16"),
     )
     (envelope,) = texts(table, "Measured, envelope over deviations")
     assert envelope[1:4] == ("conv_s", "gaussian", "Gaussian, envelope")
     assert envelope[6:] == ("100", "50", "50", "0", "0", "0")
-    assert ["up to 1,000" in row for row in texts(table, "Measured, one deviation")].count(True) == 1
+    alone = {row[3]: row[5] for row in texts(table, "Measured, one deviation")}
+    assert alone == {
+        "gaussian sigma=0.25": "1,000",
+        "gaussian sigma=0.25, bfloat16": "1,000",
+        "gaussian sigma=0.25, decided early": "up to 1,000",
+        "gaussian sigma=0.5": "1,000",
+    }
 
 
 def test_cells_that_were_not_run_say_how_to_fill_them() -> None:
