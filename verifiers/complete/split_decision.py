@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from .split_search import SplitSearch, SplitSettings, Witness
 from .witness import LONG, WitnessFinder
 
 _TIGHTENING_SHARE, _ATTACK_SHARE = 0.25, 0.25  # of the time left, for the root's intermediate bounds; for the attack
+_ROUNDS = (Schedule(5), Schedule())  # of the root's bounds: a short one closes most of what can be closed there
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +77,23 @@ def decide_rows(
     asked: Question, settings: SplitSettings, deadline: Deadline, proof: Callable[[Searched], None] | None = None
 ) -> Outcome:
     """Prove all rows positive, or find a witness. proof: called with what a proof needs, if all rows were proved."""
-    tighten(asked.relaxed, Schedule(), deadline.share(_TIGHTENING_SHARE))
-    relaxed, kept = asked.relaxed.reduced()
-    # a proof needs multipliers for every row, also for those that are positive already
+    # a proof needs multipliers for every row, also for those that are positive already, and those of one round
     rows = (asked.bounds <= 0).nonzero().squeeze(1) if proof is None else torch.arange(len(asked.bounds))
-    found, ascent = relaxed.raise_rows(asked.start.take(rows), Schedule(), lambda bounds, _: bounds > 0, deadline)
+    for place, schedule in enumerate(_ROUNDS if proof is None else _ROUNDS[-1:]):
+        tighten(asked.relaxed, schedule, deadline.share(_TIGHTENING_SHARE))
+        relaxed, kept = asked.relaxed.reduced()
+        found, ascent = relaxed.raise_rows(asked.start.take(rows), Schedule(), lambda bounds, _: bounds > 0, deadline)
+        if bool((found > 0).all()):
+            break
+        witness = asked.attack(deadline.share(_ATTACK_SHARE)) if not place else None
+        if witness is not None:
+            return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
     bounds = asked.bounds.clone()
     bounds[rows] = found if proof is not None else torch.maximum(bounds[rows], found)
-    witness = asked.attack(deadline.share(_ATTACK_SHARE)) if bool((bounds <= 0).any()) else None
-    if witness is not None:
-        return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
-    root = State(relaxed, rows, bounds[rows], ascent)
+    root, began = State(relaxed, rows, bounds[rows], ascent), time.monotonic()
     search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, proof is not None)
     result = search.run(root, bounds, deadline)
-    outcome = _outcome(result)
+    outcome = _outcome(result, time.monotonic() - began)
     if proof is not None and outcome.verdict is Verdict.VERIFIED:
         columns = Columns.of(relaxed.triangles(torch.float32))
         proof(Searched(result, kept, columns))
@@ -104,16 +109,19 @@ def search_plain(asked: Question, settings: SplitSettings, deadline: Deadline) -
     slopes = {index: values.repeat(len(rows), *(1 for _ in values.shape[1:])) for index, values in lines.items()}
     start, columns = asked.start.take(rows), Columns.of(relus)
     search = SplitSearch(relaxed, columns, start, asked.inputs, asked.witness, settings)
+    began = time.monotonic()
     found = search.run(asked.bounds[rows], slopes, {}, deadline)
     bounds = asked.bounds.clone()
     bounds[rows] = found.bounds
     late = int(bool((found.bounds <= 0).any()) and deadline.expired())
-    return _outcome(RefinedResult(bounds, found.witness, found.visited, 1, late, found.undecided))
+    result = RefinedResult(bounds, found.witness, found.visited, 1, late, found.undecided)
+    return _outcome(result, time.monotonic() - began)
 
 
-def _outcome(result: RefinedResult) -> Outcome:
+def _outcome(result: RefinedResult, seconds: float) -> Outcome:
     stats = {
         "domains": result.domains,
+        "search_seconds": round(seconds, 3),
         "states": result.states,
         "open": result.open,
         "undecided": result.undecided,
