@@ -10,6 +10,7 @@ from torch import Tensor
 from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.problem import Ball
 from verifiers.graph.graph import Graph
+from verifiers.graph.max_to_relu import max_to_relu
 
 from . import margin_bounds, run_plan
 from .inputs import input_set
@@ -35,6 +36,7 @@ def optimized_margins(
     what was proved until then.
     """
     margins = margin_bounds(graph, x, labels, ball, "crown", deadline)
+    graph = max_to_relu(graph)  # leaky ReLUs, absolute values, clamps and maxima then have slopes to optimise too
     with torch.no_grad():
         for sample, label in enumerate(labels.tolist()):
             if deadline.expired():

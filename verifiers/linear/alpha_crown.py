@@ -1,12 +1,14 @@
-"""alpha-CROWN: CROWN with the lower slope of every unstable ReLU optimised, for every bound on its own.
+"""alpha-CROWN: CROWN with the free choice in every relaxation optimised, for every bound on its own.
 
 Relaxed as in CROWN: an unstable ReLU on [l, u] lies between its chord and a line alpha z. Here alpha in [0, 1] is free
 for each neuron and each bounded row, rows of intermediate layers included, and found by projected ascent (Adam) with
 gradients that need no tape (`verifiers.bounds.optimized`). With fixed intermediate bounds the best alpha reaches the
-optimum of the triangle linear program (Salman et al., 2019). Other activations keep CROWN's lines. Sound for all
-networks that CROWN is sound for, for l_inf, l2 and l1 balls, box included: any slope in [0, 1] is, and the slopes
-found in float32 are used for a bound computed in float64 and rounded outward. Never below CROWN's bounds, because
-both are computed.
+optimum of the triangle linear program (Salman et al., 2019). Smooth activations are relaxed by tangents that touch
+where ascent leads them, below and above; leaky ReLUs, absolute values, clamps and maxima are written as ReLUs; products
+keep CROWN's planes. Sound for all networks that CROWN is sound for, for l_inf, l2 and l1 balls, box included:
+any choice is, and the one found in float32 is used for a bound computed in float64 and rounded outward. Never below
+CROWN's bounds, because both are computed. Bounds are raised layer by layer, each with those below it done: that reaches
+what raising all of them together for the margins can reach, since a tighter bound below never hurts one above.
 
 Cost: `iterations` times two passes (back to the input and forward again) per unstable neuron and side.
 
@@ -40,7 +42,8 @@ class AlphaCrown(GraphMethod, BoundingVerifier):
         kind="verifier",
         family="linear relaxation",
         norms=("linf", "l2", "l1"),
-        summary="CROWN with the lower line of every unstable ReLU optimised by gradient ascent, for every bound anew.",
+        summary="CROWN with the lower lines of ReLUs and the tangents of smooth activations optimised by gradient "
+        "ascent, for every bound anew.",
         paper="Xu et al., Fast and Complete: Enabling Complete Neural Network Verification with Rapid and Massively "
         "Parallel Incomplete Verifiers, ICLR 2021",
         url="https://arxiv.org/abs/2011.13824",

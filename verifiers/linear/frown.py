@@ -4,10 +4,10 @@ Relaxed as in CROWN: an unstable ReLU lies between its chord and a line alpha z 
 layers below are raised, by Adam as in the paper, for the mean of the lower bounds of a group of neurons of a layer, and
 once more for their upper bounds; with these bounds the next layer is done in the same way, and in the end each margin
 has slopes of its own. What `alpha_crown` does for every row is here shared by groups ("batchwise" in the authors'
-code, 64 neurons; groups of 1 are their "neuronwise"). Sound for ReLU networks of affine layers and residual sums (the
-paper also moves the tangents of sigmoid and tanh, this does not), for l_inf, l2 and l1 balls, box included: any slope
-in [0, 1] is sound, and the slopes found in float32 are used for a bound computed in float64 and rounded outward. Never
-below CROWN's bounds, because both are computed. Costs `iterations` times two passes per unstable neuron and side.
+code, 64 neurons; groups of 1 are their "neuronwise"). The tangents of smooth activations are moved in the same way.
+Sound for all networks that CROWN is sound for, for l_inf, l2 and l1 balls, box included: any slope in [0, 1] and any
+tangent is sound, and those found in float32 are used for a bound computed in float64 and rounded outward. Never below
+CROWN's bounds, because both are computed. Costs `iterations` times two passes per unstable neuron and side.
 
 Lyu et al., Fastened CROWN: Tightened Neural Network Robustness Certificates, AAAI 2020.
 """

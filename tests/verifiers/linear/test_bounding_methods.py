@@ -70,9 +70,9 @@ def test_never_above_the_exact_optimum(seed: int, radius: float, scale: float) -
 def test_what_cannot_be_done_is_said(slug: str) -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.Sigmoid(), nn.Linear(4, 2)).double()
     x = torch.rand(1, 3, dtype=torch.float64)
-    if slug == "frown":  # no slopes to choose: CROWN's bounds
-        ball = sokbench.Ball("linf", 0.1)
-        assert torch.equal(bound(slug, module, x, 0, ball), bound("crown", module, x, 0, ball))
+    if slug == "frown":  # moves the tangents
+        ball = sokbench.Ball("linf", 0.3)
+        assert bool((bound(slug, module, x, 0, ball) >= bound("crown", module, x, 0, ball)).all())
     else:
         with pytest.raises(Unsupported, match="sigmoid"):
             bound(slug, module, x, 0, sokbench.Ball("linf", 0.1))
