@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 N: Final = 100_000
 ALPHA: Final = 0.001
-SECONDS: Final = 1.0
+SECONDS: Final = 0.25
 CLOCKS: Final = {
     "wall": "target >= 0.95",
     "calling thread": "wall, if a core is free to draw",
@@ -45,7 +45,7 @@ STREAM: Final = Stream(0, 0, "estimation")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7, help="pairs of timings per network")
+    parser.add_argument("--repeats", type=int, default=20, help="pairs of timings per network")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -68,7 +68,7 @@ def throughput(repeats: int) -> list[Figure]:
         batch = x + 0.25 * torch.randn(rows, *x.shape)
         started = time.perf_counter()
         _forward(network, batch, 1)
-        # passes of some seconds: a thread and two buffers are made for each
+        # a thread and two buffers are made for each pass: real ones take a second
         turns = max(2, round(SECONDS / (time.perf_counter() - started)))
         for noise in (Gaussian(0.25), Laplace(0.25), Uniform(0.25)):
             plain, sampled, half = (

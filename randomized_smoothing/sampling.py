@@ -40,6 +40,9 @@ __all__ = ["Request", "Stream", "class_counts", "count_classes"]
 CLOSE_CALLS: Final = 64
 """Inputs put aside for more digits before they are evaluated together."""
 
+TOGETHER: Final = 16
+"""Batches whose classes are added up together."""
+
 BYTES: Final = 2**24
 """Memory that a batch with its activations may take. Larger batches fall out of the caches and are slower on a CPU."""
 
@@ -86,7 +89,7 @@ def count_classes(
     with torch.no_grad():
         for batch in drawn_ahead(requests, noise, rows_per_batch(network, requests[0].x)):
             tally.add(batch.rows.to(requests[0].x.device), batch.owners)
-        tally.decide_close_calls()
+        tally.finish()
     return tally.counts.view(len(requests), network.num_classes).numpy()
 
 
@@ -100,6 +103,7 @@ class _Tally:
         self.base, self.observer, self.classes = base, observer, base.network.num_classes
         self.counts = torch.zeros(requests * self.classes, dtype=torch.int64)
         self.close: list[tuple[Tensor, Tensor]] = []
+        self.found: list[tuple[Tensor, Tensor]] = []
 
     def add(self, rows: Tensor, owners: Tensor) -> None:
         """Count the classes of `rows` (k, *shape) for the requests `owners` (k,)."""
@@ -109,30 +113,43 @@ class _Tally:
             return
         here = decided.cpu()
         if bool(here.all()):
-            self._count(owners, classes.cpu())
+            self._count(owners.clone(), classes.cpu())
             return
         self._count(owners[here], classes.cpu()[here])
         self.close.append((rows[~decided], owners[~here]))
         if sum(len(left) for _, left in self.close) >= CLOSE_CALLS:
-            self.decide_close_calls()
+            self._decide_close_calls()
 
     def _observe(self, rows: Tensor, logits: Tensor, classes: Tensor, decided: Tensor, owners: Tensor) -> None:
         """Count and show a batch whole: its close calls are decided at once, so that samples stay in order."""
         if not bool(decided.all()):
             classes[~decided] = self.base.settle(rows[~decided]).to(classes.device)
-        self._count(owners, classes.cpu())
+        self._count(owners.clone(), classes.cpu())
         if self.observer is not None:
             self.observer(rows, logits, classes)
 
-    def decide_close_calls(self) -> None:
+    def finish(self) -> None:
         """Count what `add` put aside. Raises `InvalidInput` where a logit is NaN."""
+        self._decide_close_calls()
+        self._add_up()
+
+    def _decide_close_calls(self) -> None:
         if self.close:
             rows, owners = (torch.cat(parts) for parts in zip(*self.close, strict=True))
             self._count(owners, self.base.settle(rows))
             self.close.clear()
 
     def _count(self, owners: Tensor, classes: Tensor) -> None:
-        self.counts += torch.bincount(owners * self.classes + classes, minlength=len(self.counts))
+        """Note them down; adding up waits for several batches, as it costs as much for one as for many."""
+        self.found.append((owners, classes))
+        if len(self.found) >= TOGETHER:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        if self.found:
+            owners, classes = (torch.cat(parts) for parts in zip(*self.found, strict=True))
+            self.counts += torch.bincount(owners * self.classes + classes, minlength=len(self.counts))
+            self.found.clear()
 
 
 def rows_per_batch(network: Network, x: Tensor) -> int:
