@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
+from mpmath import mpf
 
 import sokbench
-from randomized_smoothing.hockey_stick import HockeyStick, _divergence
+from randomized_smoothing.hockey_stick import FACTORS, HockeyStick, _divergence
 from randomized_smoothing.noise import Gaussian
 from sokbench import InvalidInput
 
@@ -27,6 +29,37 @@ def test_divergence_by_quadrature(b: float, t: float) -> None:
         found = float(_divergence(np.array([t]), np.array([[b]]))[0, 0])
         assert found >= exact or exact < 1e-300
         assert found - exact <= 1e-13
+
+
+def exact_shift(p: Any, q: Any) -> Any:
+    """The largest shift, by bisection in 60 digits, at which what is left of A exceeds what B can have got."""
+
+    def ahead(t: Any) -> bool:
+        least, most = [mpf(0)], [mpf(1) / 2]
+        for factor in FACTORS:
+            b = mpf(factor)
+            log = mpmath.log(b)
+            e = mpmath.ncdf(t / 2 - log / t) - b * mpmath.ncdf(-t / 2 - log / t) - max(1 - b, 0)
+            least.append(b * p - e if b <= 1 else 1 - b * (1 - p) - e)
+            most.append(b * q + e if b >= 1 else 1 - b * (1 - q) + e)
+        return bool(max(least) > min(most))
+
+    low, high = mpf(0), mpf(80)
+    for _ in range(70):
+        t = (low + high) / 2
+        low, high = (t, high) if ahead(t) else (low, t)
+    return low
+
+
+@pytest.mark.parametrize("p", [0.2, 0.45, 0.5 + 2**-53, 0.6, 0.9, 0.999, 1 - 1e-9, 1 - 2**-53])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_radius_against_many_digits(p: float, share: float) -> None:
+    q = share * min(1 - p, 0.9 * p)
+    radius = float(sokbench.certifier("hockey_stick").radius(p, q, Gaussian(0.7)))
+    with mpmath.workdps(60):
+        exact = mpf(0.7) * exact_shift(mpf(p), mpf(q))
+        assert radius <= exact
+        assert exact - radius <= 1e-12 * max(1, exact)
 
 
 def test_values_of_the_field() -> None:
