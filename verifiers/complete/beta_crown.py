@@ -78,6 +78,7 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch
 
+        from .few_inputs import split_inputs
         from .proof import refuse_uncheckable
         from .split_decision import Question, decide_rows, question
 
@@ -88,7 +89,7 @@ class BetaCrown(GraphMethod, CompleteVerifier):
             if not isinstance(asked, Question):
                 return asked
             if self.proofs is None:
-                return decide_rows(asked, self._settings(), deadline)
+                return split_inputs(asked, deadline) or decide_rows(asked, self._settings(), deadline)
             return self._with_proof(problem, asked, Path(self.proofs), deadline)
 
     def _with_proof(self, problem: Problem, asked: Question, folder: Path, deadline: Deadline) -> Outcome:

@@ -1,4 +1,8 @@
-"""Branch and bound on the input: boxes halved along the coordinate that matters most, bounded in batches."""
+"""Branch and bound on the input: boxes halved along the coordinate that matters most, bounded in batches.
+
+Every box keeps the bounds of its hidden neurons and of its margins, which hold in its halves too: what is stable or
+proved in a box is never asked again below it.
+"""
 
 from __future__ import annotations
 
@@ -10,117 +14,149 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline, OutOfTime
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.inputs import Box
+from verifiers.bounds.inputs import Box, Interval
+from verifiers.bounds.many_boxes import BoxResult, ManyBoxes
 from verifiers.bounds.optimized import Start
 from verifiers.bounds.optimized_bounds import Relaxed
-from verifiers.bounds.optimized_boxes import BoxBounds
+from verifiers.bounds.relaxations import ADAPTIVE, Relaxation
 from verifiers.graph.graph import Graph
 
 Witness = Callable[[Tensor], Tensor | None]
-Bounder = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(lower, upper) (D, *shape) of boxes -> (lower bounds of their least margins (D,), influence (D, *shape): how fast the
-margin changes along each coordinate). May raise `OutOfTime`."""
+"""Inputs (P, *shape) -> a counterexample among them, or None."""
+
+_FINEST = 24  # halvings per coordinate, in the mean, after which a box is too small to be worth another
+_BYTES = 1 << 30  # of open boxes, beyond which the search goes deep first, so that they hardly grow
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """D boxes. lower, upper: (D, *shape); known: (D, K) bounds of the margins; depth: (D,) how often they were halved;
+    hidden: bounds of the input of every ReLU, (D, ...) by node (none where no one uses them)."""
+
+    lower: Tensor
+    upper: Tensor
+    known: Tensor
+    depth: Tensor
+    hidden: dict[int, Interval]
+
+    @staticmethod
+    def root(hull: Interval, known: Tensor, hidden: dict[int, Interval]) -> Boxes:
+        """hull: (1, *shape); known: (K,); hidden: (1, ...)."""
+        return Boxes(*hull, known[None], torch.zeros(1, dtype=torch.long), hidden)
+
+    @property
+    def least(self) -> Tensor:
+        """(D,)"""
+        return self.known.amin(dim=1)
+
+    def take(self, rows: Tensor) -> Boxes:
+        hidden = {index: Interval(*(side[rows] for side in sides)) for index, sides in self.hidden.items()}
+        return Boxes(self.lower[rows], self.upper[rows], self.known[rows], self.depth[rows], hidden)
+
+    def join(self, other: Boxes) -> Boxes:
+        hidden = {
+            index: Interval(*(torch.cat(pair) for pair in zip(sides, other.hidden[index], strict=True)))
+            for index, sides in self.hidden.items()
+        }
+        ours, theirs = ((b.lower, b.upper, b.known, b.depth) for b in (self, other))
+        lower, upper, known, depth = (torch.cat(pair) for pair in zip(ours, theirs, strict=True))
+        return Boxes(lower, upper, known, depth, hidden)
+
+    def bytes(self) -> int:
+        """What all of them take up."""
+        tensors = [self.lower, self.upper, self.known, *(side for sides in self.hidden.values() for side in sides)]
+        return sum(8 * tensor.numel() for tensor in tensors)
+
+
+Bounder = Callable[[Boxes], BoxResult]
+"""Better bounds of boxes, and their influence. May raise `OutOfTime`."""
 
 
 @dataclass(frozen=True)
 class InputResult:
-    """bound: proved lower bound of the least margin over all boxes; witness; boxes: bounded; left: open."""
+    """bound: proved lower bound of the least margin over all boxes; witness; boxes: how many were bounded; left: how
+    many are open; stuck: whether the search gave up at a box that is too small to be halved."""
 
     bound: float
     witness: Tensor | None
     boxes: int
     left: int
+    stuck: bool
 
 
-@dataclass(frozen=True)
-class _Boxes:
-    """D boxes: lower, upper, influence (D, *shape); bound (D,)."""
+def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, deadline: Deadline) -> InputResult:
+    """Prove that all margins are positive on the box `root`, or find a witness.
 
-    lower: Tensor
-    upper: Tensor
-    influence: Tensor
-    bound: Tensor
-
-    def take(self, rows: Tensor) -> _Boxes:
-        return _Boxes(self.lower[rows], self.upper[rows], self.influence[rows], self.bound[rows])
-
-    def join(self, other: _Boxes) -> _Boxes:
-        return _Boxes(*(torch.cat(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-
-def search_boxes(
-    lower: Tensor, upper: Tensor, bounder: Bounder, witness: Witness, batch: int, deadline: Deadline
-) -> InputResult:
-    """Prove that the least margin is positive on the box [lower, upper] (*shape, float64), or find a witness.
-
-    The two halves of a box share the cut, so that they cover it. Boxes with the highest bounds are split first, which
-    keeps few of them open.
+    The two halves of a box share the cut, so that they cover it. Boxes with the highest bounds come first, which keeps
+    few of them open.
     """
-    bound, influence = bounder(lower[None], upper[None])
-    open_ = _Boxes(lower[None], upper[None], influence, bound).take((bound <= 0).nonzero().squeeze(1))
-    proved, boxes, found = float(bound[0]) if bound[0] > 0 else torch.inf, 1, None
-    while len(open_.bound) and found is None and not deadline.expired():
-        order = open_.bound.argsort(descending=True)
-        parents, rest = open_.take(order[:batch]), open_.take(order[batch:])
-        low, up = _halves(parents)
+    finest = _FINEST * int((root.lower < root.upper).sum())
+    open_, proved, boxes, stuck, found = root, torch.inf, 0, False, None
+    while len(open_.lower) and found is None and not stuck and not deadline.expired():
+        first = open_.depth.double() if open_.bytes() > _BYTES else open_.least
+        order = first.argsort(descending=True, stable=True)
+        some, rest = open_.take(order[:batch]), open_.take(order[batch:])
         try:
-            bound, influence = bounder(low, up)
+            result = bounder(some)
         except OutOfTime:
             break
-        boxes += len(low)
-        bound = torch.maximum(bound, parents.bound.repeat(2))
-        closed = bound > 0
-        proved = min(proved, float(bound[closed].min())) if bool(closed.any()) else proved
-        left = _Boxes(low, up, influence, bound).take((~closed).nonzero().squeeze(1))
-        open_ = rest.join(left)
-        if len(left.bound):
-            found = witness((left.lower + left.upper) / 2)
-    least = min(proved, float(open_.bound.min())) if len(open_.bound) else proved
-    return InputResult(least, found, boxes, len(open_.bound))
+        boxes += len(some.lower)
+        some = Boxes(some.lower, some.upper, torch.maximum(some.known, result.bounds), some.depth, result.hidden)
+        closed = some.least > 0
+        proved = min(proved, float(some.least[closed].min())) if bool(closed.any()) else proved
+        left = (~closed).nonzero().squeeze(1)
+        if len(left):
+            some = some.take(left)
+            found = witness(torch.cat([(some.lower + some.upper) / 2, result.points[left]]))
+            stuck = int(some.depth.max()) >= finest
+            some = some if stuck else _halves(some, result.influence[left])
+            rest = rest.join(some)
+        open_ = rest
+    least = min(proved, float(open_.least.min())) if len(open_.lower) else proved
+    return InputResult(least, found, boxes, len(open_.lower), stuck)
 
 
-def box_bounder(root: Relaxed, start: Start) -> Bounder:
-    """Bounds of ReLU networks: CROWN for all boxes at once; the influence is that of the least row's bound."""
-    bounds = BoxBounds(root)
+def box_bounder(state: Relaxed, start: Start, deadline: Deadline, relaxation: Relaxation = ADAPTIVE) -> Bounder:
+    """Bounds of ReLU networks on parts of the input set of `state`: `verifiers.bounds.many_boxes`."""
+    bounds = ManyBoxes(state.graph, state.exact.inputs.interval(), state.bounds, start, relaxation)
 
-    def bounded(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            found, rows = bounds.lower(start, lower, upper)
-            least, which = found.min(dim=1)
-            return least, rows[torch.arange(len(which)), which].abs()
+    def bounded(some: Boxes) -> BoxResult:
+        return bounds.bound(some.lower, some.upper, some.hidden, some.known, deadline)
 
     return bounded
 
 
 def engine_bounder(graph: Graph, label: int, deadline: Deadline) -> Bounder:
-    """Bounds of any network, by the ordinary engine; the influence is the gradient at the centre."""
+    """Bounds of any network, by the ordinary engine; the influence is the gradient at the centre times the width
+    (ReluVal, section 5.1)."""
+    others = torch.arange(graph.num_classes) != label
 
-    def bounded(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        centre = (lower + upper) / 2
-        radius = torch.maximum(upper - centre, centre - lower)
+    def bounded(some: Boxes) -> BoxResult:
+        centre = (some.lower + some.upper) / 2
+        radius = torch.maximum(some.upper - centre, centre - some.lower)
         radius = torch.where(radius > 0, torch.nextafter(radius, radius.new_tensor(torch.inf)), radius)
         labels = torch.full((len(centre),), label)
-        margins = margin_bounds(graph, centre, labels, Box(centre, radius), "crown", deadline).amin(dim=1)
+        margins = margin_bounds(graph, centre, labels, Box(centre, radius), "crown", deadline)[:, others]
         with torch.enable_grad():
             point = centre.clone().requires_grad_(True)
             logits = graph.forward(point)
-            others = logits.scatter(1, labels[:, None], -torch.inf)
-            (gradient,) = torch.autograd.grad((logits[:, label] - others.amax(dim=1)).sum(), point)
-        return margins, gradient.abs()
+            (gradient,) = torch.autograd.grad((logits[:, label] - logits[:, others].amax(dim=1)).sum(), point)
+        return BoxResult(margins, gradient.abs() * (some.upper - some.lower), centre, {})
 
     return bounded
 
 
-def _halves(boxes: _Boxes) -> tuple[Tensor, Tensor]:
-    """Both halves of every box, (2 D, *shape), cut at the middle of the coordinate with the largest smear: influence
-    times width (ReluVal, section 5.1)."""
+def _halves(boxes: Boxes, influence: Tensor) -> Boxes:
+    """Both halves of every box, cut at the middle of the coordinate with the largest influence (D, *shape)."""
     width = (boxes.upper - boxes.lower).flatten(1)
-    smear = boxes.influence.flatten(1) * width
     # a little of the width alone, for boxes where the influence vanishes
     share = width / width.amax(dim=1, keepdim=True).clamp(min=torch.finfo(width.dtype).tiny)
-    smear = smear + (smear.amax(dim=1, keepdim=True) * 1e-3 + 1e-30) * share
-    column = smear.argmax(dim=1)[:, None]
+    weight = influence.flatten(1)
+    weight = weight + (weight.amax(dim=1, keepdim=True) * 1e-3 + 1e-30) * share
+    column = weight.argmax(dim=1)[:, None]
     cut = ((boxes.lower + boxes.upper) / 2).flatten(1).gather(1, column)
-    first = boxes.upper.flatten(1).scatter(1, column, cut).reshape(boxes.upper.shape)
-    second = boxes.lower.flatten(1).scatter(1, column, cut).reshape(boxes.lower.shape)
-    return torch.cat([boxes.lower, second]), torch.cat([first, boxes.upper])
+    below = boxes.upper.flatten(1).scatter(1, column, cut).reshape(boxes.upper.shape)
+    above = boxes.lower.flatten(1).scatter(1, column, cut).reshape(boxes.lower.shape)
+    twice = boxes.take(torch.arange(len(cut)).repeat(2))
+    lower, upper = torch.cat([boxes.lower, above]), torch.cat([below, boxes.upper])
+    return Boxes(lower, upper, twice.known, twice.depth + 1, twice.hidden)

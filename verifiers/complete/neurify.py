@@ -3,8 +3,9 @@
 Relaxed: unstable ReLUs between two parallel lines (the symbolic linear relaxation is Fast-Lin's), for every layer at
 the root. Split: the neuron whose relaxation, seen from the output, is widest (gradient of the bound times width of the
 band); fixed neurons are exact in the domain, without multipliers for the phase. A domain with no neuron left to split
-is decided by a linear program in the input, where the paper calls its solver too. Complete for ReLU networks of affine
-layers and residual sums under l_inf with the box, and l1.
+is decided by a linear program in the input, where the paper calls its solver too. Where inputs are few and unstable
+neurons many (ACAS Xu), the input is split first, as its predecessor ReluVal does, with the same lines. Complete for
+ReLU networks of affine layers and residual sums under l_inf with the box, and l1.
 
 What the verdicts rest on: verified by a bound of every leaf in float64, rounded outward; witnesses are judged.
 Cost: one pass per domain; many more domains than `beta_crown` needs.
@@ -52,7 +53,9 @@ class Neurify(GraphMethod, CompleteVerifier):
         import torch
 
         from verifiers.bounds.optimized_ascent import Schedule
+        from verifiers.bounds.relaxations import PARALLEL
 
+        from .few_inputs import split_inputs
         from .split_decision import Question, question, search_plain
         from .split_search import SplitSettings
 
@@ -61,4 +64,4 @@ class Neurify(GraphMethod, CompleteVerifier):
             if not isinstance(asked, Question):
                 return asked
             settings = SplitSettings(self.batch, "influence", schedule=Schedule(1), patience=1 << 62)
-            return search_plain(asked, settings, deadline)
+            return split_inputs(asked, deadline, PARALLEL) or search_plain(asked, settings, deadline)
