@@ -36,7 +36,7 @@ class Contender:
     @property
     def label(self) -> str:
         parameters: dict[str, Any] = msgspec.json.decode(self.parameters)
-        said = [f"{key}={value}" for key, value in parameters.items()]
+        said = ["decided early" if key == "stopped" else f"{key}={value}" for key, value in parameters.items()]
         return ", ".join([self.method, *([self.noise] if self.noise else []), *said])
 
     @property

@@ -180,7 +180,7 @@ def tradeoff(board: RadiusBoard) -> Markup:
         return Markup("")
     title = f"Average certified radius against accuracy: {board.text}"
     worst = 10 * math.floor(10 * min(curve.accuracy.low for curve in curves))
-    drawn = chart((worst, 100), (0.0, 1.1 * largest), title, width=760, height=320)
+    drawn = chart((worst, 100), (0.0, 1.1 * largest), title)
     step = 10.0 ** math.floor(math.log10(largest))
     ticks = [k * step / 2 for k in range(1 + int(2.2 * largest / step))]
     percents = [(float(percent), str(percent)) for percent in range(worst, 101, 10)]
@@ -194,7 +194,7 @@ def tradeoff(board: RadiusBoard) -> Markup:
         tip += f"radius {curve.average.over_all:.3g}"
         at = (100 * share.value, curve.average.over_all)
         drawn.mark(*at, *curve_marker(place), tip, "../" + inputs_path(curve.cell))
-        drawn.label(*at, curve.cell.contender.method)
+        drawn.label(*at, curve.cell.contender.noise or curve.cell.contender.method)
     return drawn.render()
 
 
