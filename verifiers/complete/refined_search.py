@@ -8,6 +8,8 @@ phases. Two or three such splits close what 10,000 domains with the root's bound
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +27,8 @@ from .domains import Columns
 from .split_search import Leaf, SplitResult, SplitSearch, SplitSettings, Witness
 
 _REFRESH, _ROWS = Schedule(4), Schedule(12)
+_TRIED = 3  # layers of which a split is tried at a state, after the first one, where all are
+_TRYING_SHARE = 0.1  # of the time that is left
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +78,15 @@ class RefinedResult:
 @dataclass(frozen=True, eq=False)
 class RefinedSearch:
     """start: the rows (N) of the question, each to be proved positive; inputs: the input set as columns of a linear
-    program; witness: judges points; keep: whether the proof is kept."""
+    program; witness: judges points; keep: whether the proof is kept; left: by layer, the part of the bounds that the
+    last split there left open."""
 
     start: Start
     inputs: InputSet
     witness: Witness
     settings: SplitSettings
     keep: bool = False
+    left: dict[int, float] = field(default_factory=dict)
 
     def run(self, root: State, bounds: Tensor, deadline: Deadline) -> RefinedResult:
         """bounds: (N,) proved before; `root` has the rows that are open, or all of them where a proof is kept."""
@@ -97,15 +103,15 @@ class RefinedSearch:
             if not len(left) or found.witness is not None:
                 continue
             rest = state.part(left)
-            column = None if found.undecided and not columns.above else self._column(rest, columns)
-            if column is None:
+            candidates = [] if found.undecided and not columns.above else self._candidates(rest, columns)
+            if not candidates:
                 result.undecided += 1
                 _lower(result, rest)
                 continue
             if deadline.expired():
                 stack.append(rest)
                 continue
-            for child in self._children(rest, columns, column, deadline):
+            for child in self._best_halves(rest, columns, candidates, deadline):
                 self._account(result, child, columns)
                 open_rows = (child.bounds <= 0).nonzero().squeeze(1)
                 if len(open_rows):
@@ -132,26 +138,46 @@ class RefinedSearch:
             renamed = (replace(leaf, target=int(state.rows[leaf.target])) for leaf in found.leaves)
             result.proof[state.path].leaves.extend(renamed)
 
-    def _column(self, state: State, columns: Columns) -> int | None:
-        """The free neuron with the largest estimate, summed over the open rows in units of their bounds; None if none.
+    def _candidates(self, state: State, columns: Columns) -> list[int]:
+        """In every layer the free neuron with the largest estimate, summed over the open rows in units of their bounds;
+        the layers where splits gained most come first, and before them those not tried yet, from the first one on.
 
-        Neurons with other ReLUs above them come first: only those have bounds above to be refreshed.
+        An estimate sees what a split changes in the rows, not what it changes in the bounds of the layers above: on
+        deep networks neurons of the first layer with small estimates can gain ten times as much as any other.
         """
         if not columns.width:
-            return None
+            return []
         relus, trace = state.relaxed.triangles(torch.float32), Trace()
         start = self.start.take(state.rows)
         rough = Start(start.index, start.rows.float(), start.constants.float())
         state.relaxed.search.lower(rough, relus, state.ascent.best_slopes, state.ascent.best_gammas, trace)
         estimate = scores(self.settings.branching, state.relaxed.search, rough, trace, relus, columns)[0]
-        total = (estimate / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)
-        inner = torch.zeros_like(total)
-        for relu, (first, count) in ((i, (columns.first[i], len(columns.entries[i]))) for i in columns.first):
-            above = any(relu in state.relaxed.below(state.relaxed.graph.nodes[i].inputs[0]) for i in columns.first)
-            inner[first : first + count] = 0.0 if above else -torch.inf
-        best = int((total + inner).argmax())
-        best = best if float(total[best]) > 0 else int(total.argmax())
-        return best if float(total[best]) > -torch.inf else None
+        total = (estimate / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)[None]
+        best = {}
+        for index, entries in columns.entries.items():
+            part = columns.part(index, total)[0]
+            if len(entries) and float(part.max()) > -torch.inf:
+                best[index] = columns.first[index] + int(part.argmax())
+        return [best[index] for index in sorted(best, key=lambda index: (self.left.get(index, 0.0), index))]
+
+    def _best_halves(
+        self, state: State, columns: Columns, candidates: list[int], deadline: Deadline
+    ) -> tuple[State, ...]:
+        """Both halves of the split that leaves least open, of those that there is time to try."""
+        best: tuple[State, ...] = ()
+        least, most = math.inf, _TRIED if self.left else len(candidates)
+        for place, column in enumerate(candidates[:most]):
+            began = time.monotonic()
+            halves = tuple(self._children(state, columns, column, deadline))
+            cost = time.monotonic() - began
+            open_parts = [(-half.bounds / state.bounds.abs()).nan_to_num(1.0).clamp(0, 1).mean() for half in halves]
+            self.left[columns.neuron(column)[0]] = left = float(sum(open_parts))
+            if not best or left < least:
+                best, least = halves, left
+            # more tries than the time allows are not begun: the cost is known from the first one
+            if left == 0.0 or (place + 1) * cost > _TRYING_SHARE * deadline.remaining():
+                break
+        return best
 
     def _children(self, state: State, columns: Columns, column: int, deadline: Deadline) -> Iterator[State]:
         relu, entry = columns.neuron(column)
