@@ -1,11 +1,16 @@
-"""beta-CROWN: branch and bound on ReLU phases with bound propagation that knows the splits.
+"""beta-CROWN: branch and bound with bound propagation that knows the splits.
 
-Bounded: every domain by back-substitution with the slopes of its unstable neurons and a multiplier for each fixed
-phase, optimised together without a tape (`split_search`). Branched: the neuron with the largest gap between line and
-ReLU where the domain's bound is attained; at the top of the tree the bounds of all layers are raised again after each
-split, by alpha-CROWN with the multipliers of the phases (`refined_search`). Decided: a domain without free neurons by
-a linear program. Complete for ReLU networks of affine layers and residual sums under l_inf with the box, and l1; other
-activations keep CROWN's lines, and a problem that these leave open ends undecided.
+Bounded: every domain by back-substitution with the lines of its unstable neurons and a multiplier for each split,
+optimised together without a tape (`split_search`): lower slopes of ReLUs, places where tangents of smooth activations
+touch. Rows that an unsafe set joins by "and" need no multipliers of their own: max(a, b) = b + relu(a - b), and the
+slope of that ReLU is the weight of their convex combination.
+Branched: ReLUs on their phase, smooth activations into two halves of their interval; by default the neuron with the
+largest gap between line and activation where the domain's bound is attained (`branching`). At the top of the tree the
+bounds of all layers are raised again after each split, by alpha-CROWN with the multipliers of the splits, and the best
+of one split per layer is kept (`refined_search`).
+Decided: a domain without free ReLUs by a linear program. Complete for ReLU networks of affine layers and residual sums
+under l_inf with the box, and l1. Smooth activations can be split for ever: then it ends at the limit, or undecided.
+Other operations keep CROWN's lines, and a problem that these leave open ends undecided.
 
 What the verdicts rest on: verified by a bound of every leaf computed in float64 and rounded outward; falsified by an
 input judged in float64 (attacks come first, and every batch of domains offers the points where its bounds are taken).
@@ -46,8 +51,8 @@ class BetaCrown(GraphMethod, CompleteVerifier):
         kind="verifier",
         family="branch and bound",
         norms=("linf", "l1"),
-        summary="Branch and bound on ReLU phases; bounds by back-substitution with optimised slopes and a multiplier "
-        "for every fixed phase; every leaf proved with rounding.",
+        summary="Branch and bound on ReLU phases and halves of smooth activations; bounds by back-substitution with "
+        "optimised lines and a multiplier for every split; every leaf proved with rounding.",
         paper="Wang et al., Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural "
         "Network Robustness Verification, NeurIPS 2021",
         url="https://arxiv.org/abs/2103.06624",

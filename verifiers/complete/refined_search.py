@@ -1,9 +1,9 @@
 """Branch and bound with refreshed intermediate bounds: splits at the top of the tree tighten every layer above.
 
-A state is a set of fixed phases with intermediate bounds of its own. Its rows are first searched with those bounds
-kept (`split_search`: thousands of domains per second); where that does not promise an end, one more neuron is fixed,
+A state is a set of splits with intermediate bounds of its own. Its rows are first searched with those bounds
+kept (`split_search`: thousands of domains per second); where that does not promise an end, one more neuron is split,
 and in both halves the bounds of all layers are raised again with the slopes found before and multipliers for the
-phases. Two or three such splits close what 10,000 domains with the root's bounds do not.
+splits. Two or three such splits close what 10,000 domains with the root's bounds do not.
 """
 
 from __future__ import annotations

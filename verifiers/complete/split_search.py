@@ -1,9 +1,10 @@
-"""Branch and bound on ReLU phases by bound propagation: batches of domains, slopes and multipliers optimised together.
+"""Branch and bound by bound propagation: batches of domains, slopes and multipliers optimised together.
 
-A domain fixes the phase of some unstable neurons. Its bound is back-substitution with the fixed neurons exact, the
-slopes of the others free, and a multiplier for every fixed phase (`verifiers.bounds.optimized`); the bounds of the
-intermediate layers stay those of the root. The search works in float32. A domain is closed only by a bound that is
-computed in float64 and rounded outward from the multipliers that were found, so every leaf carries its proof.
+A domain fixes the phase of some unstable ReLUs and takes a half of the intervals of some smooth activations. Its bound
+is back-substitution with fixed ReLUs exact, the lines of the others free, and a multiplier for every split
+(`verifiers.bounds.optimized`); the bounds of the intermediate layers stay those of the root. The search works in
+float32. A domain is closed only by a bound that is computed in float64 and rounded outward from the multipliers that
+were found, so every leaf carries its proof.
 """
 
 from __future__ import annotations
