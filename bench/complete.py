@@ -143,7 +143,7 @@ def plot(table: Path, image: Path) -> None:
             times = sorted(float(row["seconds"]) for row in mine if row["answer"] in ("holds", "violated"))
             if mine:
                 end = max(float(row["limit"]) for row in mine)
-                axis.step([0.01, *times, end], [*range(len(times) + 1), len(times)], where="post",
+                axis.step([0.001, *times, end], [*range(len(times) + 1), len(times)], where="post",
                           color=f"C{number}", label=method)  # fmt: skip
         axis.axhline(len(asked[category]), color="grey", linestyle=":")
         axis.set(xscale="log", title=f"{category} ({len(asked[category])})", ylim=(0, None), xlabel="seconds")

@@ -71,23 +71,21 @@ class Checker:
         self._steps, self._proof = steps, proof
         self._low, self._high = proof["lower"].astype(float), proof["upper"].astype(float)
         self._rows, self._offsets = proof["rows"].astype(float), proof["offsets"].astype(float)
-        if self._low.shape != (steps[0].width,) or not (self._low <= self._high).all():
-            raise Refused("the box does not fit the network")
-        if self._offsets.ndim != 1 or self._rows.shape != (len(self._offsets), steps[-1].width):
-            raise Refused("the rows do not fit the network")
         self._ball = (proof["centre"].astype(float), float(proof["radius"])) if "radius" in proof else None
-        if self._ball and not ((self._low <= self._ball[0]) & (self._ball[0] <= self._high)).all():
-            raise Refused("the ball's centre is not in the box")
+        centre, radius = self._ball or (self._low, 0.0)
+        inside = radius >= 0 and ((self._low <= centre) & (centre <= self._high)).all()
+        shapes = [self._low.shape, self._offsets.shape, self._rows.shape]
+        if shapes != [(steps[0].width,), (len(self._rows),), (len(self._rows), steps[-1].width)] or not inside:
+            raise Refused("inputs or rows do not fit the network")
         self._relus = [index for index, step in enumerate(steps) if step.is_relu]
         self._widths = [steps[index].width for index in self._relus]
         self._owner, self._neuron = owner, neuron = proof["columns_layer"], proof["columns_neuron"]
-        inside = (owner >= 0) & (owner < len(self._relus)) & (neuron >= 0)
-        if not inside.all() or not (neuron < np.array([*self._widths, 0])[owner]).all():
+        if any(not 0 <= j < self._widths[k] for k, j in zip(owner.tolist(), neuron.tolist(), strict=True)):
             raise Refused("a column stands for no neuron of the network")
         self._at_once = max(1, _CHUNK // (1 + sum(self._widths)))
 
     def check(self) -> Checked:
-        """Raises `Refused`."""
+        """Raises `Refused`, or what numpy raises of arrays that make no sense."""
         states, leaf_paths = dict(enumerate(self._paths("state"))), self._paths("leaf")
         of_state, targets = self._proof["leaf_state"], self._proof["leaf_target"]
         tree: dict[int, list[Path]] = defaultdict(list)
@@ -106,8 +104,6 @@ class Checker:
     def _state(self, path: Path, number: int, parts: dict[Path, _Part]) -> _Part:
         """Bounds of a state: its parent's, its split, and what its multipliers add, step by step."""
         if path:
-            if path[:-1] not in parts:
-                raise Refused(f"the state {path} has no parent")
             part = _Part(*([values.copy() for values in side] for side in vars(parts[path[:-1]]).values()))
             self._fix(part.phase, path[-1])
             for relu, phase in zip(self._relus, part.phase, strict=True):
@@ -118,9 +114,8 @@ class Checker:
             part = _Part([self._low], [self._high], [np.zeros(width, dtype=np.int8) for width in self._widths])
         for index in range(len(self._steps)):
             if index and not path:
-                lower, upper = self._interval(index, part)
-                part.lower.append(lower)
-                part.upper.append(upper)
+                for side, bound in zip((part.lower, part.upper), self._interval(index, part), strict=True):
+                    side.append(bound)
             above = [k for k, relu in enumerate(self._relus) if self._steps[relu].sources == (index,)]
             for k in above if index else ():
                 self._improve(part, index, f"state{number}_layer{k}", first=not path)
@@ -155,17 +150,21 @@ class Checker:
         """The bounds that multipliers `name` show of step `index`; at the `first` state CROWN's for all others."""
         lower, upper = part.lower[index], part.upper[index]
         given = self._proof.get(f"{name}_entries", np.zeros(0, dtype=int))
-        if not ((given >= 0) & (given < len(lower))).all():
-            raise Refused(f"{name}: an entry is no neuron")
-        unstable = np.flatnonzero((lower < 0) & (upper > 0)) if first else given
-        for entries, key in ((np.setdiff1d(unstable, given), None), (given, name)):
-            for chosen in _pieces(np.arange(len(entries)), max(1, self._at_once // 2)):
-                some, count, both = entries[chosen], len(chosen), np.concatenate([chosen, chosen + len(entries)])
-                rows = np.zeros((2 * count, len(lower)))
-                rows[np.arange(2 * count), np.tile(some, 2)] = np.repeat([1.0, -1.0], count)
-                found = self._below(rows, np.zeros(2 * count), index, part, self._given(part, key, both, part.phase))
-                lower[some] = np.maximum(lower[some], found[:count])
-                upper[some] = np.minimum(upper[some], -found[count:])
+        likely = np.where(lower + upper > 0, 1.0, -1.0)
+        for sign in (likely, -likely) if first else ():  # no need for the other side of what the first shows stable
+            unstable = np.setdiff1d(np.flatnonzero((lower < 0) & (upper > 0)), given)
+            self._raise(part, index, unstable, sign[unstable], None)
+        self._raise(part, index, np.tile(given, 2), np.repeat([1.0, -1.0], len(given)), name)
+
+    def _raise(self, part: _Part, index: int, entries: Array, signs: Array, name: str | None) -> None:
+        """Lower bounds of entries of step `index` where the sign is +1, upper ones where it is -1."""
+        for some in _pieces(np.arange(len(entries)), self._at_once):
+            rows = np.zeros((len(some), self._steps[index].width))
+            rows[np.arange(len(some)), entries[some]] = signs[some]
+            found = self._below(rows, np.zeros(len(some)), index, part, self._given(part, name, some, part.phase))
+            for side, best, sign in ((part.lower[index], np.maximum, 1.0), (part.upper[index], np.minimum, -1.0)):
+                mine = some[signs[some] == sign]
+                side[entries[mine]] = best(side[entries[mine]], sign * found[signs[some] == sign])
 
     def _given(self, part: _Part, name: str | None, rows: Array, phases: list[Array]) -> Multipliers:
         """The multipliers `name` of some of its rows; CROWN's slopes and none where it says nothing."""
@@ -211,12 +210,10 @@ class Checker:
                 constants = constants + added
                 slack += error + 4 * _UNIT * np.abs(constants)
             elif step.matrix is not None:
-                matrix, magnitude = step.matrix, np.abs(rows)
-                slack += _gamma(matrix.terms) * (magnitude @ (matrix.magnitude @ size))
-                slack += _gamma(step.width) * (magnitude @ np.abs(matrix.bias))
-                slack += magnitude.sum(axis=1) * matrix.data_error(size)
+                matrix = step.matrix
+                lost = _gamma(matrix.terms) * (matrix.magnitude @ size) + _gamma(step.width) * np.abs(matrix.bias)
                 constants = constants + rows @ matrix.bias
-                slack += 4 * _UNIT * np.abs(constants)
+                slack += np.abs(rows) @ (lost + matrix.data_error(size)) + 4 * _UNIT * np.abs(constants)
                 rows = np.asarray((matrix.weight.T @ rows.T).T)
             for source in step.sources:
                 if source in pending:
@@ -234,18 +231,22 @@ class Checker:
         (source,) = self._steps[self._relus[k]].sources
         size = part.size(source)
         slopes, gammas, phase = given[k]
-        slope, offset = _lines(part.lower[source], part.upper[source], phase, slopes, rows > 0)
-        terms = rows * offset
-        error = _gamma(rows.shape[1] + 8) * (np.abs(rows) @ size + np.abs(terms).sum(axis=1))
-        gamma = np.maximum(gammas * phase, 0.0) * phase
-        passed = rows * slope + gamma
-        return passed, terms.sum(axis=1), error + 4 * _UNIT * ((np.abs(passed) + np.abs(gamma)) @ size)
+        slope, chord, offset = _lines(part.lower[source], part.upper[source], phase, slopes)
+        above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
+        added = below @ offset[0] if len(offset) == 1 else (below * offset).sum(axis=1)
+        error = _gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))
+        passed = above * slope + below * chord
+        if phase.any():
+            gamma = np.maximum(gammas * phase, 0.0) * phase
+            passed = passed + gamma
+            error += 8 * _UNIT * (np.abs(gamma) @ size)
+        return passed, added, error
 
     def _least(self, rows: Array) -> tuple[Array, Array]:
         """(min of rows @ x over the inputs or less, its error)."""
         size = np.maximum(np.abs(self._low), np.abs(self._high))
         gamma = _gamma(rows.shape[1] + 8)
-        least = np.where(rows > 0, rows * self._low, rows * self._high).sum(axis=1)
+        least = np.maximum(rows, 0.0) @ self._low + np.minimum(rows, 0.0) @ self._high
         error = gamma * (np.abs(rows) @ size)
         if self._ball is None:
             return least, error
@@ -267,15 +268,14 @@ def _gamma(terms: int) -> float:
     return 2.0 * (terms + 16) * _UNIT
 
 
-def _lines(lower: Array, upper: Array, phase: Array, slopes: Array, above: Array) -> tuple[Array, Array]:
-    """(slope, offset) of the line each row entry takes: below for entries > 0 (`above`), the chord for the others."""
+def _lines(lower: Array, upper: Array, phase: Array, slopes: Array) -> tuple[Array, Array, Array]:
+    """(slope below, slope above, offset above) of the lines around each ReLU, (R or 1, n); slopes are at most 1."""
     left, right = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
     chord = np.clip(right / np.maximum(right - left, 1e-150), 0.0, 1.0)
     offset = np.maximum(-chord * left, right * (1.0 - chord)) * (1.0 + 8 * _UNIT) + _TINY
-    low_slope = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, np.clip(np.nan_to_num(slopes), 0.0, 1.0)))
+    slope = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, np.clip(np.nan_to_num(slopes), 0.0, 1.0)))
     free = phase == 0
-    slope = np.where(free, np.where(above, low_slope, chord), phase < 0)
-    return slope, np.where(free & ~above, offset, 0.0)
+    return np.where(free, slope, phase < 0), np.where(free, chord, phase < 0), np.where(free, offset, 0.0)
 
 
 def _pieces(chosen: Array, most: int) -> list[Array]:
