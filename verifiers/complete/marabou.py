@@ -9,7 +9,8 @@ proof of ours for each (`phase_search`, every leaf certified). Marabou computes 
 make its word a proof: its simplex restores a basis only when values have drifted by 0.1 (DEGRADATION_THRESHOLD), bounds
 are tightened with an inverted basis without directed rounding, and the checker of its own proofs works in floats and
 does not hand its result to Python (Isac et al., FMCAD 2022; maraboupy 2.0). Asked whether f_y - f_j <= 0.001 is reached
-where the minimum is exactly 0, or 0.004 less, it said "unsat" to at least 4 of 600 queries about tiny networks. Other answers are unknown.
+where the minimum is exactly 0, or 0.004 less, it said "unsat" to at least 4 of 400 queries about tiny networks with
+weights up to 192. Other answers are unknown.
 
 Cost: exponential at worst, for Marabou and for the proof; `stats` has the seconds of Marabou alone. Needs the package
 maraboupy (Linux, Python up to 3.11).
