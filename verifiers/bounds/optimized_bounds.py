@@ -159,7 +159,7 @@ def relaxed(graph: Graph, inputs: InputSet, rough_inputs: InputSet, intervals: S
     exact = Sweep(graph, inputs, Outward(), sizes, planes)
     search = Sweep(cast(graph, torch.float32), rough_inputs, Nearest(), (), rough)
     bounds = {
-        index: intervals[graph.nodes[index].inputs[0]]
+        index: Interval(*(side.contiguous() for side in intervals[graph.nodes[index].inputs[0]]))  # to be written to
         for index in graph.nonlinear
         if isinstance(op := graph.nodes[index].op, Relu) or (isinstance(op, Elementwise) and curve_of(op) is not None)
     }

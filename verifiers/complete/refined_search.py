@@ -27,6 +27,7 @@ from .domains import Columns
 from .split_search import Leaf, SplitResult, SplitSearch, SplitSettings, Witness
 
 _REFRESH, _ROWS = Schedule(4), Schedule(12)
+_DEEPEST = 64  # splits one after the other where smooth activations could be split for ever
 _TRIED = 3  # layers of which a split is tried at a state, after the first one, where all are
 _TRYING_SHARE = 0.1  # of the time that is left
 
@@ -103,7 +104,9 @@ class RefinedSearch:
             if not len(left) or found.witness is not None:
                 continue
             rest = state.part(left)
-            candidates = [] if found.undecided and not columns.above else self._candidates(rest, columns)
+            # a leaf that cannot be decided ends the matter for ReLUs; halves can be halved again, up to a point
+            ended = len(state.path) >= _DEEPEST if columns.above else found.undecided
+            candidates = [] if ended else self._candidates(rest, columns)
             if not candidates:
                 result.undecided += 1
                 _lower(result, rest)

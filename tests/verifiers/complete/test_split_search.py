@@ -12,11 +12,14 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense, points_in
 from tests.verifiers.lp.nets import exact_minimum, network_of, random_chain
+from verifiers.bounds.inputs import Interval
 from verifiers.bounds.optimized import Triangles
 from verifiers.bounds.optimized_ascent import Schedule
+from verifiers.bounds.optimized_bounds import relaxed
 from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
 from verifiers.complete.beta_crown import BetaCrown
 from verifiers.complete.domains import Columns, Domains, Pool, split_triangles
+from verifiers.complete.refined_search import RefinedSearch, State
 from verifiers.complete.split_search import SplitSearch, SplitSettings
 from verifiers.graph import graph_of
 from verifiers.lp.input_set import input_set
@@ -109,6 +112,46 @@ def test_a_search_with_one_domain_at_a_time_reaches_the_exact_minimum(seed):
         assert float(found.bounds[0]) <= gap + 1e-6
         assert (found.undecided > 0) == (not provable)
         assert bool(found.leaves) == provable
+
+
+@pytest.mark.parametrize("known", [-1e9, -torch.inf])
+def test_states_are_not_lost_whatever_bound_they_come_with(known):
+    """Splits are compared by shares of the state's bound, which may be nothing at all."""
+    network, x, ball = load_network(dense([3, 8, 8, 2], 5).float(), (3,)), torch.zeros(3), Ball("linf", 0.7)
+    with torch.no_grad():
+        logits = network.module.double()(points_in(x, ball, 4000))
+    margins = logits[:, 0] - logits[:, 1]
+    network.module.float()
+    for gap in (-1e-3, 0.05):
+        state, _ = state_of(network, x, ball)
+        start = margin_rows(graph_of(network), 0, torch.tensor([1]))
+        start.constants.fill_(gap - float(margins.min()))
+        with torch.no_grad():
+            _, ascent = state.raise_rows(start, Schedule(2), lambda b, _: b > 0, Deadline())
+            bounds = torch.tensor([known], dtype=torch.float64)
+            settings = SplitSettings(batch=4, schedule=Schedule(2), patience=4)
+            search = RefinedSearch(start, input_set(x, ball), lambda _: None, settings)
+            result = search.run(State(state, torch.tensor([0]), bounds, ascent), bounds, Deadline.after(10.0))
+        assert result.states > 0
+        assert float(result.bounds[0]) <= gap
+        assert gap > 0 or float(result.bounds[0]) <= 0
+
+
+def test_convolutions_are_split_where_their_values_lie_in_any_order():
+    torch.manual_seed(1)
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    network, x, ball = load_network(module, (1, 4, 4)), torch.zeros(1, 4, 4), Ball("linf", 0.5)
+    state, columns = state_of(network, x, ball)
+    intervals = [Interval(torch.zeros(1, *node.shape), torch.ones(1, *node.shape)) for node in state.graph.nodes]
+    (relu,) = state.graph.relus
+    lower, upper = (side.contiguous(memory_format=torch.channels_last) for side in state.bounds[relu])
+    intervals[state.graph.nodes[relu].inputs[0]] = Interval(lower, upper)
+    again = relaxed(state.graph, state.exact.inputs, state.search.inputs, intervals)
+    for column in range(columns.width):
+        index, entry = columns.neuron(column)
+        half = again.fix(index, entry, 1)
+        assert float(half.bounds[index].upper.flatten()[entry]) == 0.0
+        assert int((half.bounds[index].upper != upper).sum()) == 1
 
 
 def test_residual_networks_are_decided():
