@@ -99,9 +99,9 @@ def count_classes(
 
 @cache
 def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory instead of giving it back to the system: a forward pass that asks for its activations
-    anew each time spends up to two thirds of its time on page faults. What it keeps grows to the largest block that was
-    mapped and freed, up to 32 MiB; so one is. Once per process, and without effect elsewhere."""
+    """Make glibc keep freed memory instead of giving it back to the system: a forward pass that asks for all of its
+    activations anew spends up to two thirds of its time on page faults. What is kept grows to the largest block that
+    was mapped and freed, up to 32 MiB; so one is. Once per process, and without effect elsewhere."""
     torch.empty(FREED, dtype=torch.uint8)
 
 
