@@ -132,8 +132,9 @@ class BoxRows:
             each: tuple[Tensor, ...] = (rows, rows)
             if isinstance(node.op, Relu):
                 low, chord, offset = lines(place)
-                constants = constants + (rows.clamp(max=0) * offset).flatten(2).sum(dim=2)
-                each = (rows * torch.where(rows < 0, chord, low),)
+                below = rows.clamp(max=0)
+                constants = constants + (below * offset).flatten(2).sum(dim=2)
+                each = (torch.addcmul(rows.clamp(min=0) * low, below, chord),)  # one of the two is zero
                 if trace is not None:
                     trace[place] = rows
             elif isinstance(node.op, LinearOp):

@@ -87,15 +87,12 @@ class InputResult:
 def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, deadline: Deadline) -> InputResult:
     """Prove that all margins are positive on the box `root`, or find a witness.
 
-    The two halves of a box share the cut, so that they cover it. Boxes with the highest bounds come first, which keeps
-    few of them open.
+    The two halves of a box share the cut, so that they cover it.
     """
     finest = _FINEST * int((root.lower < root.upper).sum())
     open_, proved, boxes, stuck, found = root, torch.inf, 0, False, None
     while len(open_.lower) and found is None and not stuck and not deadline.expired():
-        first = open_.depth.double() if open_.bytes() > _BYTES else open_.least
-        order = first.argsort(descending=True, stable=True)
-        some, rest = open_.take(order[:batch]), open_.take(order[batch:])
+        some, rest = _next(open_, batch)
         try:
             result = bounder(some)
         except OutOfTime:
@@ -114,6 +111,17 @@ def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, de
         open_ = rest
     least = min(proved, float(open_.least.min())) if len(open_.lower) else proved
     return InputResult(least, found, boxes, len(open_.lower), stuck)
+
+
+def _next(open_: Boxes, batch: int) -> tuple[Boxes, Boxes]:
+    """(boxes to bound, the rest): half of them with the highest bounds, nearly closed, and half with the lowest, where
+    witnesses are likely; the deepest alone where open boxes take up much memory, for then they become fewer."""
+    if open_.bytes() > _BYTES:
+        order = open_.depth.argsort(descending=True, stable=True)
+    else:
+        order = open_.least.argsort(descending=True, stable=True)
+        order = order.roll(batch // 2) if len(order) > batch else order
+    return open_.take(order[:batch]), open_.take(order[batch:])
 
 
 def box_bounder(state: Relaxed, start: Start, deadline: Deadline, relaxation: Relaxation = ADAPTIVE) -> Bounder:
