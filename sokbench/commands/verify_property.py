@@ -54,7 +54,7 @@ def verify_property(
         row = answer_property(network, spec, {**named, **proofs}, limit, memory, seed, Path.cwd())
         answer = answer_of(row.verdict, row.termination)
         if proof is not None and answer == "holds":
-            _join(Path(folder), proof)
+            _join(sorted(Path(folder).iterdir()), proof)
     witness = _witness(row)
     if result is not None:
         result.write_text(f"{_RESULT_WORDS.get(answer, answer)}\n{witness}", encoding="utf-8")
@@ -80,10 +80,13 @@ def verify_property(
     return _EXIT_CODES.get(row.termination, 1)
 
 
-def _join(folder: Path, proof: Path) -> None:
-    """All proofs of `folder` in one file. They are compressed already."""
-    with zipfile.ZipFile(proof, "w") as archive:
-        for each in sorted(folder.iterdir()):
+def _join(proofs: list[Path], file: Path) -> None:
+    """All proofs in one file. They are compressed already."""
+    if not proofs:
+        click.echo("no proof: the network has no ReLU, its bounds are exact", err=True)
+        return
+    with zipfile.ZipFile(file, "w") as archive:
+        for each in proofs:
             archive.write(each, each.name)
 
 

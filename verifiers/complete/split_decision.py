@@ -64,7 +64,8 @@ def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: 
     except OutOfTime:
         raise OutOfTime(margins[None]) from None
     if relaxed is None:
-        return Outcome(Verdict.UNKNOWN, _finite(margins), stats={"reason": "no finite bounds, or nothing to split"})
+        verdict = Verdict.VERIFIED if margins.min() > 0 else Verdict.UNKNOWN
+        return Outcome(verdict, _finite(margins), stats={"reason": "no finite bounds, or nothing to split"})
     others = torch.arange(graph.num_classes)
     others = others[others != problem.label]
     return Question(

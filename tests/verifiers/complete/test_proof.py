@@ -209,6 +209,13 @@ def test_what_cannot_be_checked_is_not_searched(tmp_path):
     assert "sigmoid" in outcome.stats["reason"]
 
 
+def test_nothing_to_split_is_decided_without_a_proof(tmp_path):
+    network = load_network(nn.Sequential(nn.Linear(2, 2)), (2,))
+    problem = Problem(network, torch.ones(2), int(network(torch.ones(1, 2)).argmax()), Ball("linf", 1e-4))
+    assert sokbench.method("beta_crown", proofs=str(tmp_path)).verify(problem, 5.0).verdict is Verdict.VERIFIED
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_network_is_refused(proved):
     _, path = proved
     other = load_network(dense([4, 24, 24, 3], 8, 2.0).float(), (4,))
