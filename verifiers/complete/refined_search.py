@@ -29,6 +29,7 @@ from .split_search import Leaf, SplitResult, SplitSearch, SplitSettings, Witness
 _REFRESH, _ROWS = Schedule(4), Schedule(12)
 _DEEPEST = 64  # splits one after the other where smooth activations could be split for ever
 _TRIED = 3  # layers of which a split is tried at a state, after the first one, where all are
+_WORSE = 1.5  # a layer that left so much more the last time is not tried again
 _TRYING_SHARE = 0.1  # of the time that is left
 
 
@@ -143,7 +144,7 @@ class RefinedSearch:
 
     def _candidates(self, state: State, columns: Columns) -> list[int]:
         """In every layer the free neuron with the largest estimate, summed over the open rows in units of their bounds;
-        the layers where splits gained most come first, and before them those not tried yet, from the first one on.
+        the layers where splits gained most come first, then those not tried yet, from the input on.
 
         An estimate sees what a split changes in the rows, not what it changes in the bounds of the layers above: on
         deep networks neurons of the first layer with small estimates can gain ten times as much as any other.
@@ -161,7 +162,7 @@ class RefinedSearch:
             part = columns.part(index, total)[0]
             if len(entries) and float(part.max()) > -torch.inf:
                 best[index] = columns.first[index] + int(part.argmax())
-        return [best[index] for index in sorted(best, key=lambda index: (self.left.get(index, 0.0), index))]
+        return [best[index] for index in sorted(best, key=lambda index: (self.left.get(index, math.inf), index))]
 
     def _best_halves(
         self, state: State, columns: Columns, candidates: list[int], deadline: Deadline
@@ -170,11 +171,13 @@ class RefinedSearch:
         best: tuple[State, ...] = ()
         least, most = math.inf, _TRIED if self.left else len(candidates)
         for place, column in enumerate(candidates[:most]):
-            began = time.monotonic()
+            layer, began = columns.neuron(column)[0], time.monotonic()
+            if best and self.left.get(layer, 0.0) > _WORSE * least:
+                break
             halves = tuple(self._children(state, columns, column, deadline))
             cost = time.monotonic() - began
             open_parts = [(-half.bounds / state.bounds.abs()).nan_to_num(1.0).clamp(0, 1).mean() for half in halves]
-            self.left[columns.neuron(column)[0]] = left = float(sum(open_parts))
+            self.left[layer] = left = float(sum(open_parts))
             if not best or left < least:
                 best, least = halves, left
             # more tries than the time allows are not begun: the cost is known from the first one
