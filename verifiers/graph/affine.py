@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
+from scipy.sparse import block_diag, csr_array, eye_array
 
 from sokbench.core.errors import Unsupported
 
-from .convolution import Conv2d
+from .convolution import AvgPool2d, Conv2d
 from .elementwise import Relu
 from .graph import Graph
 from .linear import Linear
@@ -78,8 +78,10 @@ def _matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> csr_array:
     size_in, size_out = int(np.prod(in_shape)), int(np.prod(out_shape))
     if isinstance(op, Linear) and len(out_shape) == 1:
         return csr_array(op.weight.numpy())
-    if isinstance(op, Conv2d) and op.groups == 1:
-        return _convolution(op, in_shape, out_shape)
+    if isinstance(op, AvgPool2d):
+        return _convolution(op.as_convolution(in_shape[0], torch.float64), in_shape)
+    if isinstance(op, Conv2d):
+        return _convolution(op, in_shape)
     blocks = []
     step = max(1, _CHUNK // max(size_in, size_out))
     for start in range(0, size_out, step):
@@ -91,8 +93,12 @@ def _matrix(op: LinearOp, in_shape: Shape, out_shape: Shape) -> csr_array:
     return csr_array(_stack(blocks))
 
 
-def _convolution(op: Conv2d, in_shape: Shape, out_shape: Shape) -> csr_array:
+def _convolution(op: Conv2d, in_shape: Shape) -> csr_array:
     """Every output channel has the kernel at the same places: those of the inputs' own numbers, unfolded."""
+    if op.groups > 1:
+        part = (in_shape[0] // op.groups, *in_shape[1:])
+        alone = [replace(op, weight=weight, bias=None, groups=1) for weight in op.weight.chunk(op.groups)]
+        return csr_array(block_diag([_convolution(each, part) for each in alone], format="csr"))
     size_in = int(np.prod(in_shape))
     numbers = torch.arange(1.0, size_in + 1, dtype=torch.float64).reshape(1, *in_shape)
     kernel = tuple(op.weight.shape[2:])

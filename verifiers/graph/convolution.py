@@ -114,9 +114,12 @@ class AvgPool2d(LinearOp):
         return F.avg_pool2d(x, self.kernel, self.stride, self.padding)
 
     def adjoint(self, rows: Tensor, shape: Shape) -> Tensor:
-        weight = rows.new_full((shape[0], 1, *self.kernel), 1.0 / (self.kernel[0] * self.kernel[1]))
-        as_conv = Conv2d(weight, None, self.stride, self.padding, groups=shape[0])
-        return as_conv.adjoint(rows, shape)
+        return self.as_convolution(shape[0], rows.dtype, rows.device).adjoint(rows, shape)
+
+    def as_convolution(self, channels: int, dtype: torch.dtype, device: torch.device | None = None) -> Conv2d:
+        """The same map, every channel for itself."""
+        weight = torch.full((channels, 1, *self.kernel), 1.0 / self.terms, dtype=dtype, device=device)
+        return Conv2d(weight, None, self.stride, self.padding, groups=channels)
 
     def magnitude(self) -> AvgPool2d:
         return self

@@ -13,7 +13,7 @@ from sokbench.core.errors import Unsupported
 from tests.verifiers.graph.test_from_torch import MODULES, Residual, randomize
 from verifiers.graph import trace
 from verifiers.graph.affine import affine_relu_layers, as_matrix
-from verifiers.graph.convolution import Conv2d
+from verifiers.graph.convolution import AvgPool2d, Conv2d
 from verifiers.graph.simplify import simplify
 
 
@@ -39,15 +39,22 @@ def test_plain_layers_are_exact() -> None:
     assert all(layer.weight_error == layer.bias_error == 0.0 for layer in layers)
 
 
-@pytest.mark.parametrize(("stride", "padding", "dilation"), [((1, 1), (0, 0), (1, 1)), ((2, 1), (1, 2), (1, 2))])
-def test_convolutions_as_matrices(stride, padding, dilation) -> None:
-    torch.manual_seed(0)
-    op = Conv2d(torch.randn(4, 3, 3, 2, dtype=torch.float64), torch.randn(4).double(), stride, padding, dilation)
-    x = torch.randn(5, 3, 7, 6, dtype=torch.float64)
+OPERATIONS = {
+    "strided": Conv2d(torch.randn(4, 4, 3, 2).double(), torch.randn(4).double(), (2, 1), (1, 2), (1, 2)),
+    "plain": Conv2d(torch.randn(3, 4, 3, 2).double(), torch.randn(3).double()),
+    "groups": Conv2d(torch.randn(6, 2, 3, 2).double(), torch.randn(6).double(), (1, 2), (0, 1), groups=2),
+    "average": AvgPool2d((3, 2), (2, 2), (1, 0)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_convolutions_as_matrices(name) -> None:
+    op, shape = OPERATIONS[name], (4, 7, 6)
+    x = torch.randn(1, *shape, dtype=torch.float64)
     out_shape = tuple(op.forward(x).shape[1:])
-    layer = as_matrix(op, (3, 7, 6), out_shape)
+    layer = as_matrix(op, shape, out_shape)
     identity = torch.eye(len(layer.bias), dtype=torch.float64).reshape(-1, *out_shape)
-    assert np.array_equal(layer.weight.toarray(), op.adjoint(identity, (3, 7, 6)).flatten(1).numpy())
+    assert np.array_equal(layer.weight.toarray(), op.adjoint(identity, shape).flatten(1).numpy())
     assert np.allclose(layer.weight @ x[0].flatten().numpy() + layer.bias, op.forward(x)[0].flatten().numpy())
     assert layer.weight.has_sorted_indices
 
