@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # neurons
 _MOST_INPUTS, _UNSTABLE_PER_INPUT = 12, 8
 _SHARE = 0.5  # of the time that is left: what remains open is a problem for another method
-_BATCH = 128
+_BATCH = 256
 
 
 def few_inputs(state: Relaxed) -> bool:

@@ -46,7 +46,7 @@ class ReluVal(GraphMethod, CompleteVerifier):
         complete=True,
     )
 
-    def __init__(self, batch: int = 128) -> None:
+    def __init__(self, batch: int = 256) -> None:
         """batch: pieces bounded at once."""
         if batch < 1:
             raise InvalidInput(f"reluval needs batch >= 1, not {batch}")
