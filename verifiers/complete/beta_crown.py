@@ -12,6 +12,9 @@ Decided: a domain without free ReLUs by a linear program. Complete for ReLU netw
 under l_inf with the box, and l1. Smooth activations can be split for ever: then it ends at the limit, or undecided.
 Other operations keep CROWN's lines, and a problem that these leave open ends undecided.
 
+Where inputs are few and unstable neurons many (ACAS Xu), the input is split instead of ReLUs for half of the time,
+unless a proof is to be written (`few_inputs`).
+
 What the verdicts rest on: verified by a bound of every leaf computed in float64 and rounded outward; falsified by an
 input judged in float64 (attacks come first, and every batch of domains offers the points where its bounds are taken).
 
