@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Path = tuple[int, ...]
-Multipliers = list[tuple[Array, Array, Array]]
-"""Per ReLU, each (R or 1, n): lower slopes, phase multipliers, and the phases they are for."""
+Multipliers = list[tuple[Array, Array, Array]]  # per ReLU, each (R or 1, n): lower slopes, multipliers, their phases
 FORMAT = "sokbench-proof-2"
 _UNIT = 2.0**-53
 _TINY = 1e-300
@@ -116,14 +115,16 @@ class Checker:
             if index and not path:
                 for side, bound in zip((part.lower, part.upper), self._interval(index, part), strict=True):
                     side.append(bound)
-            above = [k for k, relu in enumerate(self._relus) if self._steps[relu].sources == (index,)]
-            for k in above if index else ():
+            known = not index or (self._ball is None and self._steps[index].is_exact)
+            for k in (
+                [] if known else [k for k, relu in enumerate(self._relus) if self._steps[relu].sources == (index,)]
+            ):
                 self._improve(part, index, f"state{number}_layer{k}", first=not path)
         return part
 
     def _paths(self, owner: str) -> list[Path]:
-        parts = np.split(self._proof[f"{owner}_paths"], self._proof[f"{owner}_ends"])
-        return [tuple(part.tolist()) for part in parts[:-1]]
+        flat, ends = self._proof[f"{owner}_paths"], self._proof[f"{owner}_ends"]
+        return [tuple(part.tolist()) for part in np.split(flat, ends)[:-1]]
 
     def _fix(self, phase: list[Array], split: int) -> None:
         if not 1 <= abs(split) <= len(self._owner):
@@ -244,8 +245,7 @@ class Checker:
 
     def _least(self, rows: Array) -> tuple[Array, Array]:
         """(min of rows @ x over the inputs or less, its error)."""
-        size = np.maximum(np.abs(self._low), np.abs(self._high))
-        gamma = _gamma(rows.shape[1] + 8)
+        size, gamma = np.maximum(np.abs(self._low), np.abs(self._high)), _gamma(rows.shape[1] + 8)
         least = np.maximum(rows, 0.0) @ self._low + np.minimum(rows, 0.0) @ self._high
         error = gamma * (np.abs(rows) @ size)
         if self._ball is None:

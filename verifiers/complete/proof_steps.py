@@ -42,18 +42,20 @@ class Matrix:
 @dataclass(frozen=True, eq=False)
 class Step:
     """One value (width,) of a network: its input (no sources), a ReLU of one source, a matrix of one, or a sum of two.
-    sources: which of the steps before."""
+    sources: which of the steps before; is_exact: whether intervals that begin with a box give its range."""
 
     sources: tuple[int, ...]
     width: int
     matrix: Matrix | None = None
     is_relu: bool = False
+    is_exact: bool = False
 
 
 def steps_of(graph: Graph) -> list[Step]:
     """The graph's nodes, flattened. Raises `Unsupported` for anything but affine maps, ReLUs and sums."""
     steps: list[Step] = []
     place: dict[int, int] = {}
+    boxes = {0}  # steps whose values are a box if the inputs are one
     for index, node in enumerate(graph.nodes):
         sources = tuple(place[source] for source in node.inputs)
         if isinstance(node.op, Reshape):  # the same numbers
@@ -61,8 +63,10 @@ def steps_of(graph: Graph) -> list[Step]:
             continue
         place[index], width = len(steps), math.prod(node.shape)
         if isinstance(node.op, LinearOp):
-            layer = as_matrix(node.op, graph.nodes[node.inputs[0]].shape, node.shape)
-            steps.append(Step(sources, width, _matrix(layer)))
+            matrix = _matrix(as_matrix(node.op, graph.nodes[node.inputs[0]].shape, node.shape))
+            if sources[0] in boxes and matrix.terms <= 1:
+                boxes.add(len(steps))
+            steps.append(Step(sources, width, matrix, is_exact=sources[0] in boxes))
         elif not sources or isinstance(node.op, Relu | Add):
             steps.append(Step(sources, width, is_relu=isinstance(node.op, Relu)))
         else:
