@@ -15,6 +15,8 @@ from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.network import Network
 from sokbench.core.outcome import Termination, Verdict
 from sokbench.core.problem import Ball, Problem
+from sokbench.core.property import Case, Conjunction, Property
+from sokbench.decision import decide
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import dense, exact_minimum, graph_for
 from verifiers.bounds.inputs import Interval
@@ -167,6 +169,26 @@ def test_methods_split_few_inputs(slug):
             assert float((logits[:, label] - logits[:, 1 - label]).min()) >= outcome.margin - 1e-5
             assert outcome.stats["decided_by"] in ("input_search", "crown", "fastlin")
     assert Verdict.UNKNOWN not in verdicts
+
+
+@pytest.mark.parametrize("slug", ["reluval", "beta_crown"])
+@pytest.mark.parametrize("seed", range(4))
+def test_unsafe_sets_of_two_rows(slug, seed):
+    """y_0 <= b and y_1 <= b at once: thresholds around what sampling finds decide which answer is right."""
+    network, module = single(dense([3, 30, 30, 2], seed))
+    points = torch.rand(20000, 3, dtype=torch.float64) - 0.5
+    with torch.no_grad():
+        least = float(module(points).amax(dim=1).min())
+    half = np.full(3, 0.5)
+    for bound, answers in ((least + 1e-4, {Verdict.FALSIFIED}), (least - 0.3, {Verdict.VERIFIED, Verdict.FALSIFIED})):
+        unsafe = Conjunction(np.eye(2), np.full(2, bound))
+        outcome = decide(sokbench.method(slug), network, Property(3, 2, (Case(-half, half, (unsafe,)),)), 20.0)
+        assert outcome.verdict in answers
+        if outcome.verdict is Verdict.VERIFIED:
+            assert outcome.margin <= least - bound
+        else:
+            with torch.no_grad():
+                assert float(module(outcome.witness.double()[None]).amax()) <= bound + 1e-5
 
 
 def test_which_problems_have_few_inputs():
