@@ -13,8 +13,8 @@ from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.outcome import Outcome, Termination, Verdict
 from sokbench.core.problem import Problem
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.optimized import Start
-from verifiers.bounds.optimized_ascent import Schedule
+from verifiers.bounds.optimized import Start, Trace
+from verifiers.bounds.optimized_ascent import Ascent, Schedule
 from verifiers.bounds.optimized_bounds import Relaxed, tighten
 from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
 from verifiers.graph import graph_of
@@ -27,7 +27,7 @@ from .split_search import SplitSearch, SplitSettings, Witness
 from .witness import LONG, WitnessFinder
 
 _TIGHTENING_SHARE, _ATTACK_SHARE = 0.25, 0.25  # of the time left, for the root's intermediate bounds; for the attack
-_ROUNDS = (Schedule(5), Schedule())  # of the root's bounds: a short one closes most of what can be closed there
+_SHORT = Schedule(5)  # of the root's bounds: closes most of what can be closed there, at a third of the cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,18 +80,23 @@ def decide_rows(
     """Prove all rows positive, or find a witness. proof: called with what a proof needs, if all rows were proved."""
     # a proof needs multipliers for every row, also for those that are positive already, and those of one round
     rows = (asked.bounds <= 0).nonzero().squeeze(1) if proof is None else torch.arange(len(asked.bounds))
-    for place, schedule in enumerate(_ROUNDS if proof is None else _ROUNDS[-1:]):
-        tighten(asked.relaxed, schedule, deadline.share(_TIGHTENING_SHARE))
+    best = asked.bounds[rows] if proof is None else torch.full_like(asked.bounds, -torch.inf)
+    for schedule in (None, _SHORT, Schedule()) if proof is None else (Schedule(),):
+        if schedule is not None:
+            tighten(asked.relaxed, schedule, deadline.share(_TIGHTENING_SHARE))
         relaxed, kept = asked.relaxed.reduced()
         found, ascent = relaxed.raise_rows(asked.start.take(rows), Schedule(), lambda bounds, _: bounds > 0, deadline)
-        if bool((found > 0).all()):
+        best = torch.maximum(best, found)
+        if bool((best > 0).all()):
             break
-        witness = asked.attack(deadline.share(_ATTACK_SHARE)) if not place else None
+        witness = asked.witness(_minimisers(relaxed, asked.start.take(rows), ascent))
+        if witness is None and (schedule is _SHORT or proof is not None):
+            witness = asked.attack(deadline.share(_ATTACK_SHARE))
         if witness is not None:
             return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
     bounds = asked.bounds.clone()
-    bounds[rows] = found if proof is not None else torch.maximum(bounds[rows], found)
-    root, began = State(relaxed, rows, bounds[rows], ascent), time.monotonic()
+    bounds[rows] = best
+    root, began = State(relaxed, rows, best, ascent), time.monotonic()
     search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, proof is not None)
     result = search.run(root, bounds, deadline)
     outcome = _outcome(result, time.monotonic() - began)
@@ -99,6 +104,15 @@ def decide_rows(
         columns = Columns.of(relaxed.triangles(torch.float32))
         proof(Searched(result, kept, columns))
     return outcome
+
+
+def _minimisers(relaxed: Relaxed, start: Start, ascent: Ascent) -> Tensor:
+    """Where the bounds of the rows are attained (R, *shape)."""
+    relus, trace = relaxed.triangles(torch.float32), Trace()
+    rough = Start(start.index, start.rows.float(), start.constants.float())
+    relaxed.search.lower(rough, relus, ascent.best_slopes, ascent.best_gammas, trace)
+    assert trace.point is not None
+    return trace.point
 
 
 def search_plain(asked: Question, settings: SplitSettings, deadline: Deadline) -> Outcome:
