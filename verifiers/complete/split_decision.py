@@ -18,6 +18,7 @@ from verifiers.bounds.optimized_ascent import Ascent, Schedule
 from verifiers.bounds.optimized_bounds import Relaxed, tighten
 from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
 from verifiers.graph import graph_of
+from verifiers.graph.max_to_relu import max_to_relu
 from verifiers.lp.input_set import InputSet, input_set
 
 from .domains import Columns
@@ -59,6 +60,7 @@ def question(problem: Problem, deadline: Deadline, plan: str = "crown", always: 
     witness = finder.attack(deadline)
     if witness is not None:
         return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
+    graph = max_to_relu(graph)  # what there is to split in leaky ReLUs, absolute values, clamps and maxima
     try:
         relaxed = relaxed_input(graph, problem.x, problem.ball, deadline, plan)
     except OutOfTime:
