@@ -40,12 +40,12 @@ from sokbench.core.method import BoundingVerifier
 from sokbench.core.network import Network
 from sokbench.core.problem import Ball
 from sokbench.data import load
-from verifiers.bounds.inputs import input_set
 from verifiers.bounds.interval import propagate
-from verifiers.bounds.nonlinear import needs_rows
 from verifiers.bounds.plans import PLANS
 from verifiers.bounds.propagation import run
+from verifiers.bounds.relaxations.nonlinear import needs_rows
 from verifiers.bounds.rounding import Outward
+from verifiers.bounds.sets.inputs import input_set
 from verifiers.bounds.targets import Target
 from verifiers.graph import graph_of
 from verifiers.graph.convolution import Conv2d

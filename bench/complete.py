@@ -32,7 +32,7 @@ from sokbench.core.vnnlib import read_property
 from sokbench.decision import answer_of, decide
 from verifiers.complete.proof_check import Refused
 from verifiers.complete.proof_claims import check_problems, read_proofs
-from verifiers.graph.reduction import reduce_property
+from verifiers.graph.rewriting.reduction import reduce_property
 
 
 def easy(row: dict[str, str]) -> bool:

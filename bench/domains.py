@@ -21,7 +21,7 @@ from sokbench.core.deadline import Deadline
 from sokbench.core.vnnlib import read_property
 from verifiers.complete.split_decision import Question, question, search_plain
 from verifiers.complete.split_search import SplitSettings
-from verifiers.graph.reduction import reduce_property
+from verifiers.graph.rewriting.reduction import reduce_property
 
 INSTANCES = [
     ("mnistfc", "mnist-net_256x2", "prop_3_0.03"),

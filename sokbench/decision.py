@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .core.method import Method
     from .core.network import Network
 
-_REDUCTION = "verifiers.graph.reduction"
+_REDUCTION = "verifiers.graph.rewriting.reduction"
 ANSWERS = {Verdict.VERIFIED: "holds", Verdict.FALSIFIED: "violated"}
 
 

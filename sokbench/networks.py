@@ -29,7 +29,7 @@ def load_network(source: str | Path | Module, input_shape: tuple[int, ...] | Non
         return _from_module(source, type(source).__name__, input_shape)
     name = str(source)
     if name.endswith((".onnx", ".onnx.gz")):
-        return component("verifiers.graph.onnx_network").load_onnx(Path(name))  # type: ignore[no-any-return]
+        return component("verifiers.graph.readers.onnx_network").load_onnx(Path(name))  # type: ignore[no-any-return]
     if ":" in name:
         return _from_module(_import_module(name), name, input_shape)
     return component("models.zoo").load(name)  # type: ignore[no-any-return]

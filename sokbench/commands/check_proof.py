@@ -69,6 +69,6 @@ def _checked(claims: Any, proofs: list[Any], network: str, spec: Path | None) ->
         return f"label {label} stays on top in {inputs}", [checked]
     from ..core.vnnlib import read_property
 
-    problems = component("verifiers.graph.reduction").reduce_property(loaded, read_property(spec))
+    problems = component("verifiers.graph.rewriting.reduction").reduce_property(loaded, read_property(spec))
     checked = claims.check_problems(proofs, [reduced.problem for reduced in problems])
     return f"{spec.name} holds", checked

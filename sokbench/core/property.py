@@ -1,7 +1,7 @@
 """Properties of a network in general: boxes of inputs, and what the outputs must never be on them.
 
 The question of VNN-LIB: is there an input in one of the boxes whose outputs are unsafe? "Violated" means that there is
-one, "holds" that there is none. `verifiers.graph.reduction` turns the question into classification problems.
+one, "holds" that there is none. `verifiers.graph.rewriting.reduction` turns the question into classification problems.
 """
 
 from __future__ import annotations

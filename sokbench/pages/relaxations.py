@@ -30,7 +30,7 @@ def drawings(method: Entry) -> list[Drawing]:
     plan = getattr(method.load(), "plan", None)
     if plan is None:
         return []
-    relaxations = component("verifiers.bounds.relaxations")
+    relaxations = component("verifiers.bounds.relaxations.relu")
     chosen = component("verifiers.bounds.plans").plan_of(plan).relaxation or relaxations.INTERVAL
     return [_draw(chosen.relu, lower, upper) for lower, upper in CASES]
 

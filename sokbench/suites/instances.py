@@ -169,5 +169,5 @@ def _read_expected(path: Path) -> dict[tuple[str, str], str]:
 def decision_version() -> str:
     """The version of the code between a method and a property; part of the version of every answer to one."""
     info = MethodInfo("decision", "", "verifier", "", (), "", "")
-    parts = ("sokbench/decision.py", "sokbench/core/vnnlib.py", "verifiers/graph/reduction.py")
+    parts = ("sokbench/decision.py", "sokbench/core/vnnlib.py", "verifiers/graph/rewriting/reduction.py")
     return "".join(fingerprint(Entry(info, "", "", ROOT / part))[:4] for part in parts)

@@ -1,4 +1,10 @@
-"""Bound propagation over network graphs: what the linear methods publish and other methods start from."""
+"""Bound propagation over network graphs: what the linear methods publish and other methods start from.
+
+A plan (`plans`) is run by `propagation`: intervals (`interval`) node by node, and rows on their way back to the input
+(`backward`; `targets` and `frames` say which), with what they lose to rounding (`rounding`). `sets` are what inputs
+may be, `relaxations` lines around nonlinear operations, `forward` bounds that are carried forward, `optimized` those
+whose lines are chosen by ascent.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +18,13 @@ from sokbench.core.network import Network
 from sokbench.core.problem import Ball
 from verifiers.graph.graph import Graph
 
-from .forward import run_forward
-from .inputs import InputSet, Interval
+from .forward.walk import run_forward
 from .plans import Plan, plan_of
 from .propagation import margins, run
-from .relaxations import INTERVAL
+from .relaxations.relu import INTERVAL
 from .request import bounding_graph, checked_inputs, checked_labels, full_margins, rigorous
 from .rounding import Outward
+from .sets.inputs import InputSet, Interval
 from .state import Bounds
 
 __all__ = ["NodeBounds", "Plan", "bounds", "margin_bounds", "preactivation_bounds", "prepare", "run_plan"]

@@ -22,9 +22,9 @@ from verifiers.graph.graph import Node
 from verifiers.graph.ops import Add, Input, LinearOp
 
 from .frames import Frame, Patches, Places, local_adjoint
-from .inputs import Owner, pair
-from .relaxations import Relaxation
+from .relaxations.relu import Relaxation
 from .rounding import Size, constant_terms
+from .sets.inputs import Owner, pair
 from .state import Band, Bounds, Lines
 
 

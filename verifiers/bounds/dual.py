@@ -28,11 +28,11 @@ from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp, one_hot
 
-from .inputs import InputSet, Interval
 from .interval import propagate
 from .propagation import from_ball, other_classes
-from .relaxations import relu_parallel
+from .relaxations.relu import relu_parallel
 from .rounding import Outward
+from .sets.inputs import InputSet, Interval
 from .state import Bounds
 
 _BYTES = 1 << 26  # of the rows of one backward pass

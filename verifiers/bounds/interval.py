@@ -11,9 +11,9 @@ from verifiers.graph.arrangement import Permute, Reshape
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp
 
-from .inputs import UNDERFLOW, Interval
-from .nonlinear import image
+from .relaxations.nonlinear import image
 from .rounding import Rounding, Size
+from .sets.inputs import UNDERFLOW, Interval
 
 
 def propagate(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sokbench.core.errors import UnknownName
 
-from .forms import Domain, LinearBounds, Zonotope
-from .relaxations import ADAPTIVE, ADAPTIVE_TIE_ZERO, HYBRID, PARALLEL, ZERO, Relaxation
+from .forward.forms import Domain, LinearBounds, Zonotope
+from .relaxations.relu import ADAPTIVE, ADAPTIVE_TIE_ZERO, HYBRID, PARALLEL, ZERO, Relaxation
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp
 
 from .backward import Rows, substitute
-from .inputs import DualBall, InputSet, Interval
 from .interval import ball_image, meet, propagate
-from .nonlinear import worth_rows
 from .plans import Plan
-from .relaxations import Relaxation
+from .relaxations.nonlinear import worth_rows
+from .relaxations.relu import Relaxation
 from .rounding import Rounding
+from .sets.inputs import DualBall, InputSet, Interval
 from .state import Bounds
 from .targets import Chunk, Target, out_of_memory, rows_at_once
 

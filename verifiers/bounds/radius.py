@@ -13,9 +13,9 @@ from sokbench.core.network import Network
 from sokbench.core.problem import Norm
 
 from . import margin_bounds
-from .inputs import Box, InputSet, LpBall
 from .plans import Plan, plan_of
 from .request import bounding_graph, checked_labels
+from .sets.inputs import Box, InputSet, LpBall
 
 
 def certified_radii(

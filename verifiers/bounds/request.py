@@ -14,9 +14,9 @@ from sokbench.core.problem import Ball, check_inputs
 from verifiers.graph import graph_of
 from verifiers.graph.graph import Graph
 
-from .inputs import InputSet, input_set
 from .plans import Plan
 from .propagation import other_classes
+from .sets.inputs import InputSet, input_set
 
 
 def bounding_graph(network: Network, plan: Plan) -> Graph:

@@ -15,10 +15,10 @@ from verifiers.graph.graph import Graph, Node
 from verifiers.graph.linear import Linear
 from verifiers.graph.ops import LinearOp
 
-from .inputs import InputSet, Interval
-from .nonlinear import Planes, relax
-from .relaxations import Relaxation
+from .relaxations.nonlinear import Planes, relax
+from .relaxations.relu import Relaxation
 from .rounding import Rounding, Size
+from .sets.inputs import InputSet, Interval
 
 _KEPT_BYTES = 1 << 27  # of weights of reduced layers
 

@@ -16,7 +16,7 @@ from verifiers.graph.ops import LinearOp, one_hot
 
 from .backward import Rows
 from .frames import Frame, Patches, Places, frames_below, largest
-from .inputs import Owner
+from .sets.inputs import Owner
 from .state import Bounds
 
 _ALONE = 16  # an input with at least this many rows gets chunks of its own: only its unstable neurons cost anything

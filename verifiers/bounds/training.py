@@ -14,11 +14,11 @@ from sokbench.core.errors import Unsupported
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp
 
-from .inputs import Box, InputSet
 from .plans import Plan, plan_of
 from .propagation import margins, other_classes, run
-from .relaxations import INTERVAL, Relaxation
+from .relaxations.relu import INTERVAL, Relaxation
 from .rounding import Nearest
+from .sets.inputs import Box, InputSet
 
 _ALL_AT_ONCE = 1 << 62  # the tape keeps all rows anyway
 

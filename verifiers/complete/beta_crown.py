@@ -113,7 +113,7 @@ class BetaCrown(GraphMethod, CompleteVerifier):
         return replace(outcome, stats={**outcome.stats, "proof": written[0]}) if written else outcome
 
     def _settings(self) -> SplitSettings:
-        from verifiers.bounds.optimized_ascent import Schedule
+        from verifiers.bounds.optimized.ascent import Schedule
 
         from .branching import RULES
         from .split_search import SplitSettings

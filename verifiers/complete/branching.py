@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from verifiers.bounds.optimized import Start, Sweep, Trace, Triangles
+from verifiers.bounds.optimized.sweep import Start, Sweep, Trace, Triangles
 from verifiers.graph.elementwise import Elementwise
 
 from .domains import Columns

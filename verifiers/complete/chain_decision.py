@@ -26,7 +26,7 @@ from .witness import WitnessFinder
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
     from sokbench.core.problem import Problem
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
     from verifiers.lp.chain import Instance, Interval
     from verifiers.lp.input_set import InputSet
     from verifiers.lp.program import Objective

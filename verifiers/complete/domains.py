@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from verifiers.bounds.optimized import Relus, Triangles
+from verifiers.bounds.optimized.sweep import Relus, Triangles
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,15 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 from sokbench.core.outcome import Outcome, Termination, Verdict
-from verifiers.bounds.many_boxes import takes
-from verifiers.bounds.relaxations import ADAPTIVE
+from verifiers.bounds.optimized.many_boxes import takes
+from verifiers.bounds.relaxations.relu import ADAPTIVE
 
 from .input_search import Bounder, Boxes, Witness, box_bounder, search_boxes
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
-    from verifiers.bounds.optimized_bounds import Relaxed
-    from verifiers.bounds.relaxations import Relaxation
+    from verifiers.bounds.optimized.relaxed import Relaxed
+    from verifiers.bounds.relaxations.relu import Relaxation
 
     from .split_decision import Question
 

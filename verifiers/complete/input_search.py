@@ -14,11 +14,11 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline, OutOfTime
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.inputs import Box, Interval
-from verifiers.bounds.many_boxes import BoxResult, ManyBoxes
-from verifiers.bounds.optimized import Start
-from verifiers.bounds.optimized_bounds import Relaxed
-from verifiers.bounds.relaxations import ADAPTIVE, Relaxation
+from verifiers.bounds.optimized.many_boxes import BoxResult, ManyBoxes
+from verifiers.bounds.optimized.relaxed import Relaxed
+from verifiers.bounds.optimized.sweep import Start
+from verifiers.bounds.relaxations.relu import ADAPTIVE, Relaxation
+from verifiers.bounds.sets.inputs import Box, Interval
 from verifiers.graph.graph import Graph
 
 Witness = Callable[[Tensor], Tensor | None]
@@ -125,7 +125,7 @@ def _next(open_: Boxes, batch: int) -> tuple[Boxes, Boxes]:
 
 
 def box_bounder(state: Relaxed, start: Start, deadline: Deadline, relaxation: Relaxation = ADAPTIVE) -> Bounder:
-    """Bounds of ReLU networks on parts of the input set of `state`: `verifiers.bounds.many_boxes`."""
+    """Bounds of ReLU networks on parts of the input set of `state`: `verifiers.bounds.optimized.many_boxes`."""
     bounds = ManyBoxes(state.graph, state.exact.inputs.interval(), state.bounds, start, relaxation)
 
     def bounded(some: Boxes) -> BoxResult:

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from verifiers.bounds.optimized import Start, Triangles
-from verifiers.bounds.optimized_bounds import Relaxed, both_sides
+from verifiers.bounds.optimized.relaxed import Relaxed, both_sides
+from verifiers.bounds.optimized.sweep import Start, Triangles
 
 from .domains import Columns
 

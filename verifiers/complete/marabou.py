@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
     from sokbench.core.network import Network
     from sokbench.core.problem import Problem
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
     from verifiers.lp.chain import Instance
     from verifiers.lp.tighten import Relaxed
 

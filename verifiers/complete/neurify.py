@@ -52,8 +52,8 @@ class Neurify(GraphMethod, CompleteVerifier):
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch
 
-        from verifiers.bounds.optimized_ascent import Schedule
-        from verifiers.bounds.relaxations import PARALLEL
+        from verifiers.bounds.optimized.ascent import Schedule
+        from verifiers.bounds.relaxations.relu import PARALLEL
 
         from .few_inputs import split_inputs
         from .split_decision import Question, question, search_plain

@@ -27,7 +27,7 @@ from .refined_search import RefinedResult
 if TYPE_CHECKING:
     from sokbench.core.network import Network
     from sokbench.core.problem import Ball, Problem
-    from verifiers.bounds.optimized_bounds import Found
+    from verifiers.bounds.optimized.relaxed import Found
 
     from .split_decision import Question
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sokbench.core.errors import Unsupported
-from verifiers.graph.affine import AffineLayer, as_matrix
 from verifiers.graph.arrangement import Reshape
 from verifiers.graph.elementwise import Relu
 from verifiers.graph.ops import Add, LinearOp
+from verifiers.graph.rewriting.affine import AffineLayer, as_matrix
 
 if TYPE_CHECKING:
     from verifiers.graph.graph import Graph

@@ -14,7 +14,7 @@ from .phase_search import search_phases
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
     from verifiers.lp.chain import Interval
     from verifiers.lp.input_set import InputSet
     from verifiers.lp.program import TriangleProgram

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline
-from verifiers.bounds.optimized import Start, Trace
-from verifiers.bounds.optimized_ascent import Ascent, Schedule
-from verifiers.bounds.optimized_bounds import Found, Relaxed, tighten
+from verifiers.bounds.optimized.ascent import Ascent, Schedule
+from verifiers.bounds.optimized.relaxed import Found, Relaxed, tighten
+from verifiers.bounds.optimized.sweep import Start, Trace
 from verifiers.lp.input_set import InputSet
 
 from .branching import scores

@@ -1,10 +1,10 @@
 """ReluVal: the input is split until interval-like bounds prove every piece.
 
 Bounded: every box by back-substitution, which is tighter than the paper's symbolic intervals, rounded outward. ReLU
-networks with few inputs take many boxes at once (`verifiers.bounds.many_boxes`), all others the ordinary CROWN. Split:
-boxes are halved along the coordinate from which most of what the bound loses comes, with the ordinary CROWN along that
-of the largest smear, gradient times width. Works for every network that the bounds handle, under
-l_inf with the box. It decides every problem whose least margin is not within 1e-7 or so of zero, given time, and is
+networks with few inputs take many boxes at once (`verifiers.bounds.optimized.many_boxes`), all others the ordinary
+CROWN. Split: boxes are halved along the coordinate from which most of what the bound loses comes, with the ordinary
+CROWN along that of the largest smear, gradient times width. Works for every network that the bounds handle, under l_inf
+with the box. It decides every problem whose least margin is not within 1e-7 or so of zero, given time, and is
 fast where inputs are few: ACAS Xu has five. With hundreds of inputs the number of pieces explodes, and splitting ReLUs
 (`beta_crown`) is the method to use.
 
@@ -55,9 +55,9 @@ class ReluVal(GraphMethod, CompleteVerifier):
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch
 
-        from verifiers.bounds.inputs import Interval, box_around
-        from verifiers.bounds.many_boxes import takes
-        from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+        from verifiers.bounds.optimized.many_boxes import takes
+        from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
+        from verifiers.bounds.sets.inputs import Interval, box_around
         from verifiers.graph import graph_of
 
         from .few_inputs import decide_boxes

@@ -13,12 +13,12 @@ from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.outcome import Outcome, Termination, Verdict
 from sokbench.core.problem import Problem
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.optimized import Start, Trace
-from verifiers.bounds.optimized_ascent import Ascent, Schedule
-from verifiers.bounds.optimized_bounds import Relaxed, tighten
-from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.ascent import Ascent, Schedule
+from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.relaxed import Relaxed, tighten
+from verifiers.bounds.optimized.sweep import Start, Trace
 from verifiers.graph import graph_of
-from verifiers.graph.max_to_relu import max_to_relu
+from verifiers.graph.rewriting.max_to_relu import max_to_relu
 from verifiers.lp.input_set import InputSet, input_set
 
 from .domains import Columns

@@ -2,7 +2,7 @@
 
 A domain fixes the phase of some unstable ReLUs and takes a half of the intervals of some smooth activations. Its bound
 is back-substitution with fixed ReLUs exact, the lines of the others free, and a multiplier for every split
-(`verifiers.bounds.optimized`); the bounds of the intermediate layers stay those of the root. The search works in
+(`verifiers.bounds.optimized.sweep`); the bounds of the intermediate layers stay those of the root. The search works in
 float32. A domain is closed only by a bound that is computed in float64 and rounded outward from the multipliers that
 were found, so every leaf carries its proof.
 """
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline
-from verifiers.bounds.optimized import Relus, Start, Trace, Triangles
-from verifiers.bounds.optimized_ascent import Schedule, ascend
-from verifiers.bounds.optimized_bounds import Relaxed
+from verifiers.bounds.optimized.ascent import Schedule, ascend
+from verifiers.bounds.optimized.relaxed import Relaxed
+from verifiers.bounds.optimized.sweep import Relus, Start, Trace, Triangles
 from verifiers.lp.input_set import InputSet
 
 from .branching import Branching, choose, scores

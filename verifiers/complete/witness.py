@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sokbench.core.deadline import Deadline
     from sokbench.core.problem import Problem
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
     from verifiers.lp.safe_bound import Vector
 
 _NEAR = 1e-5

@@ -12,7 +12,7 @@ import torch
 from sokbench.core.errors import Unsupported
 from verifiers.graph import bivariate, convolution, elementwise, linear, ops
 from verifiers.graph.arrangement import Pad, Permute, Reshape, Select
-from verifiers.graph.reduction import graph_as_written
+from verifiers.graph.rewriting.reduction import graph_as_written
 
 if TYPE_CHECKING:
     from torch import Tensor

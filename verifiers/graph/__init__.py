@@ -1,9 +1,8 @@
 """Networks as immutable graphs of primitive operations, from torch modules and ONNX files.
 
-A module is traced (`from_torch`, `aten`, `moved`) or a file is read (`onnx_network`, `onnx_ops`); both readers write
-through `build`, and compose what is not primitive (`compose`, `windows`, `recurrent`, `recognize`). The primitives are
-affine (`linear`, `convolution`, `arrangement`, and the sum in `ops`), `elementwise` or `bivariate`; that is all that
-bound propagation sees. `simplify` folds and merges, `max_to_relu` rewrites for verifiers that know ReLUs only.
+`readers` trace modules and read files. The primitives are affine (`linear`, `convolution`, `arrangement`, and the sum
+in `ops`), `elementwise` or `bivariate`; that is all that bound propagation sees. `rewriting` has the same network in
+other terms: folded and merged, maxima as ReLUs, as matrices, with an output for a property.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 from sokbench.core.network import Network
 
-from .from_torch import trace
 from .graph import Graph, Node
-from .module import GraphModule
-from .simplify import simplify
+from .readers.from_torch import trace
+from .readers.module import GraphModule
+from .rewriting.simplify import simplify
 
 __all__ = ["Graph", "Node", "graph_of", "trace"]
 

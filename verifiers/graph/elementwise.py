@@ -1,4 +1,4 @@
-"""Functions of one variable, applied to every entry. How they are bounded is in `verifiers.bounds.curves`."""
+"""Functions of one variable, applied to every entry; `verifiers.bounds.relaxations` says how they are bounded."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Add(Op):
 class BatchNorm(Op):
     """weight * (x - mean) / sqrt(variance + eps) + bias per channel, as evaluated in eval mode.
 
-    Never seen by bound propagation: `verifiers.graph.simplify` turns it into a `Scale` or folds it.
+    Never seen by bound propagation: `verifiers.graph.rewriting.simplify` turns it into a `Scale` or folds it.
     """
 
     weight: Tensor

@@ -66,8 +66,8 @@ class AlphaCrown(GraphMethod, BoundingVerifier):
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
         """See `BoundingVerifier.margins`."""
-        from verifiers.bounds.optimized_ascent import Schedule
-        from verifiers.bounds.optimized_margins import optimized_margins
+        from verifiers.bounds.optimized.ascent import Schedule
+        from verifiers.bounds.optimized.margins import optimized_margins
         from verifiers.graph import graph_of
 
         self.check_norm(ball)

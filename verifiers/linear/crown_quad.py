@@ -2,10 +2,10 @@
 
 A neuron that enters a margin with a positive weight is bounded from below by the parabola through its relaxation's
 three corners, one with a negative weight from above by the chord; the margin is then at least a convex quadratic in
-the values of the layer before (`verifiers.bounds.quadratic`). With two layers that is the network's input, and the
-minimum over the ball, box included, is found up to a gap of 1e-6 that is closed by tangents, not trusted. With more,
-the paper takes the intervals of the activations before as constraints, and so does this: relations between those are
-lost, and `crown` is often tighter. On two layers, too, the best straight lines, those of `alpha_crown`, are never
+the values of the layer before (`verifiers.bounds.forward.quadratic`). With two layers that is the network's input, and
+the minimum over the ball, box included, is found up to a gap of 1e-6 that is closed by tangents, not trusted. With
+more, the paper takes the intervals of the activations before as constraints, and so does this: relations between those
+are lost, and `crown` is often tighter. On two layers, too, the best straight lines, those of `alpha_crown`, are never
 worse: on [l, u] every tangent of the parabola lies below a line through the origin with a slope in [0, 1].
 
 Bounds of hidden layers are CROWN's. Sound for networks that end in affine operations on ReLUs on affine operations, for
@@ -66,12 +66,12 @@ class CrownQuad(GraphMethod, BoundingVerifier):
         import torch
 
         from verifiers.bounds import run_plan
-        from verifiers.bounds.ending import last_nonlinear
+        from verifiers.bounds.forward.ending import last_nonlinear
+        from verifiers.bounds.forward.projection import projection
+        from verifiers.bounds.forward.quadratic import Quadratic
         from verifiers.bounds.plans import plan_of
-        from verifiers.bounds.projection import projection
         from verifiers.bounds.propagation import margins
-        from verifiers.bounds.quadratic import Quadratic
-        from verifiers.bounds.relaxations import INTERVAL
+        from verifiers.bounds.relaxations.relu import INTERVAL
         from verifiers.bounds.request import checked_inputs, checked_labels, full_margins
         from verifiers.graph import graph_of
 

@@ -60,10 +60,10 @@ class Frown(GraphMethod, BoundingVerifier):
         deadline: Deadline = Deadline(),  # noqa: B008
     ) -> Tensor:
         """See `BoundingVerifier.margins`."""
-        from verifiers.bounds.optimized_ascent import Schedule
-        from verifiers.bounds.optimized_bounds import Relaxed
-        from verifiers.bounds.optimized_margins import optimized_margins
-        from verifiers.bounds.shared_slopes import raise_layers
+        from verifiers.bounds.optimized.ascent import Schedule
+        from verifiers.bounds.optimized.margins import optimized_margins
+        from verifiers.bounds.optimized.relaxed import Relaxed
+        from verifiers.bounds.optimized.shared_slopes import raise_layers
         from verifiers.graph import graph_of
 
         self.check_norm(ball)

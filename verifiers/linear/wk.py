@@ -57,7 +57,7 @@ class WongKolter(GraphMethod, BoundingVerifier):
         from verifiers.bounds.dual import dual_bounds, dual_margins
         from verifiers.bounds.plans import PLANS
         from verifiers.bounds.propagation import margins
-        from verifiers.bounds.relaxations import INTERVAL
+        from verifiers.bounds.relaxations.relu import INTERVAL
         from verifiers.bounds.request import checked_inputs, checked_labels, full_margins
         from verifiers.graph import graph_of
 

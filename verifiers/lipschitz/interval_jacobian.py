@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sokbench.core.deadline import Deadline
-from verifiers.bounds.inputs import UNDERFLOW, Interval
 from verifiers.bounds.rounding import gamma
+from verifiers.bounds.sets.inputs import UNDERFLOW, Interval
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp, one_hot
 

@@ -23,11 +23,11 @@ from sokbench.core.errors import Unsupported
 from sokbench.core.network import Network
 from sokbench.core.problem import Ball
 from verifiers.bounds import margin_bounds, run_plan
-from verifiers.bounds.inputs import UNDERFLOW, Interval
 from verifiers.bounds.plans import plan_of
 from verifiers.bounds.propagation import other_classes
 from verifiers.bounds.request import checked_inputs, checked_labels
 from verifiers.bounds.rounding import gamma
+from verifiers.bounds.sets.inputs import UNDERFLOW, Interval
 from verifiers.graph import graph_of
 from verifiers.graph.elementwise import Arctan, LeakyRelu, Relu, Sigmoid, Tanh
 from verifiers.graph.graph import Graph, Node

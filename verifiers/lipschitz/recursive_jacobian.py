@@ -28,8 +28,8 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline
 from sokbench.core.errors import Unsupported
-from verifiers.bounds.inputs import UNDERFLOW, Interval
 from verifiers.bounds.rounding import gamma
+from verifiers.bounds.sets.inputs import UNDERFLOW, Interval
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp, one_hot
 

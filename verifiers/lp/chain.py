@@ -13,7 +13,7 @@ from sokbench.core.deadline import OutOfTime
 from sokbench.core.errors import Unsupported
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.graph import graph_of
-from verifiers.graph.affine import AffineLayer, affine_relu_layers
+from verifiers.graph.rewriting.affine import AffineLayer, affine_relu_layers
 
 from .input_set import InputSet, input_set
 from .safe_bound import Vector

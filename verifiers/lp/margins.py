@@ -9,7 +9,7 @@ from .safe_bound import Vector
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
 
     from .program import TriangleProgram
     from .solver import LinearSolver

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from .safe_bound import UNIT, Bounds, Indices, Vector
 
 if TYPE_CHECKING:
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
 
     from .input_set import InputSet
 

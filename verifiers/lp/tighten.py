@@ -19,7 +19,7 @@ from .safe_bound import Vector
 from .solver import LinearSolver
 
 if TYPE_CHECKING:
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
 
     from .input_set import InputSet
 

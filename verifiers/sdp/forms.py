@@ -25,7 +25,7 @@ from verifiers.lp.safe_bound import UNIT, Vector
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from verifiers.graph.affine import AffineLayer
+    from verifiers.graph.rewriting.affine import AffineLayer
     from verifiers.lp.chain import Interval
     from verifiers.lp.input_set import InputSet
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sokbench.core.problem import Ball
 from verifiers.graph import trace
 from verifiers.graph.graph import Graph
-from verifiers.graph.simplify import simplify
+from verifiers.graph.rewriting.simplify import simplify
 
 
 class Skip(nn.Module):

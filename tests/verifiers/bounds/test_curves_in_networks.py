@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import graph_for, margins_at, points_in
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.inputs import InputSet
 from verifiers.bounds.plans import PLANS
-from verifiers.bounds.sparse import Sparse
+from verifiers.bounds.sets.inputs import InputSet
+from verifiers.bounds.sets.sparse import Sparse
 from verifiers.graph.graph import Graph
 
 

@@ -17,7 +17,7 @@ from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import convolutional, dense, graph_for
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.bounds.plans import PLANS, Plan
-from verifiers.bounds.relaxations import ZERO
+from verifiers.bounds.relaxations.relu import ZERO
 from verifiers.bounds.state import Bounds
 
 BALLS = [

@@ -23,10 +23,10 @@ import sokbench
 from sokbench.core.problem import Ball, Norm
 from tests.verifiers.bounds.nets import graph_for, margins_at, points_in
 from verifiers.bounds import margin_bounds, preactivation_bounds
-from verifiers.bounds.forms import LinearBounds
-from verifiers.bounds.inputs import input_set
+from verifiers.bounds.forward.forms import LinearBounds
 from verifiers.bounds.plans import Plan
-from verifiers.bounds.relaxations import ADAPTIVE, ADAPTIVE_TIE_ZERO, ONE, PARALLEL, ZERO, Lines, Relaxation
+from verifiers.bounds.relaxations.relu import ADAPTIVE, ADAPTIVE_TIE_ZERO, ONE, PARALLEL, ZERO, Lines, Relaxation
+from verifiers.bounds.sets.inputs import input_set
 from verifiers.bounds.training import training_margins
 from verifiers.graph.graph import Graph
 

@@ -15,12 +15,12 @@ from sokbench.core.deadline import Deadline
 from sokbench.core.problem import Ball, Norm
 from tests.verifiers.bounds.nets import dense, exact_logits, graph_for, hostile
 from verifiers.bounds import margin_bounds, preactivation_bounds
-from verifiers.bounds.forms import LinearBounds
-from verifiers.bounds.inputs import input_set
+from verifiers.bounds.forward.forms import LinearBounds
 from verifiers.bounds.plans import PLANS
 from verifiers.bounds.propagation import margins, run
-from verifiers.bounds.relaxations import INTERVAL
+from verifiers.bounds.relaxations.relu import INTERVAL
 from verifiers.bounds.rounding import Nearest, gamma
+from verifiers.bounds.sets.inputs import input_set
 from verifiers.bounds.targets import Target
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp

@@ -14,7 +14,7 @@ from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import convolutional, dense, exact_minimum, graph_for, margins_at, points_in
 from verifiers.bounds import margin_bounds, preactivation_bounds
 from verifiers.bounds.plans import PLANS, Plan
-from verifiers.bounds.relaxations import ONE, ZERO
+from verifiers.bounds.relaxations.relu import ONE, ZERO
 
 ALL_PLANS = {**PLANS, "zero": Plan(ZERO, intermediate=True), "one": Plan(ONE, intermediate=True)}
 BALLS = [

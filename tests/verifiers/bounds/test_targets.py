@@ -14,7 +14,7 @@ from tests.verifiers.bounds.nets import convolutional, dense, graph_for
 from verifiers.bounds import margin_bounds, preactivation_bounds, propagation
 from verifiers.bounds.backward import substitute
 from verifiers.bounds.plans import PLANS, Plan
-from verifiers.bounds.relaxations import ADAPTIVE
+from verifiers.bounds.relaxations.relu import ADAPTIVE
 from verifiers.bounds.targets import Target
 
 

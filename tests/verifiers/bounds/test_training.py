@@ -10,7 +10,7 @@ from sokbench.core.errors import Unsupported
 from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import dense, graph_for
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.inputs import Box, LpBall
+from verifiers.bounds.sets.inputs import Box, LpBall
 from verifiers.bounds.training import crown_ibp_margins, ibp_margins, training_margins
 from verifiers.graph import trace
 

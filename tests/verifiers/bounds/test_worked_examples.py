@@ -20,13 +20,13 @@ from sokbench.core.problem import Ball
 from tests.verifiers.bounds.nets import graph_for
 from verifiers.bounds import preactivation_bounds
 from verifiers.bounds.backward import Rows, substitute
-from verifiers.bounds.forms import Forms, LinearBounds, Variables, affine
-from verifiers.bounds.inputs import Box, Interval
-from verifiers.bounds.nonlinear import relax
+from verifiers.bounds.forward.forms import Forms, LinearBounds, Variables, affine
 from verifiers.bounds.plans import Plan
 from verifiers.bounds.propagation import run
-from verifiers.bounds.relaxations import ADAPTIVE_TIE_ZERO, HYBRID, PARALLEL, ZERO, Relaxation
+from verifiers.bounds.relaxations.nonlinear import relax
+from verifiers.bounds.relaxations.relu import ADAPTIVE_TIE_ZERO, HYBRID, PARALLEL, ZERO, Relaxation
 from verifiers.bounds.rounding import Nearest
+from verifiers.bounds.sets.inputs import Box, Interval
 from verifiers.bounds.state import Bounds
 from verifiers.graph.linear import Linear
 

@@ -12,8 +12,8 @@ from sokbench.core.outcome import Verdict
 from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import dense
-from verifiers.bounds.optimized import Start, Trace
-from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.sweep import Start, Trace
 from verifiers.complete.beta_crown import BetaCrown
 from verifiers.complete.branching import RULES, choose, scores
 from verifiers.complete.domains import Columns

@@ -19,9 +19,9 @@ from sokbench.core.property import Case, Conjunction, Property
 from sokbench.decision import decide
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import dense, exact_minimum, graph_for
-from verifiers.bounds.inputs import Interval
-from verifiers.bounds.many_boxes import BoxResult
-from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.many_boxes import BoxResult
+from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
+from verifiers.bounds.sets.inputs import Interval
 from verifiers.complete import input_search
 from verifiers.complete.few_inputs import few_inputs
 from verifiers.complete.input_search import Boxes, box_bounder, engine_bounder, search_boxes

@@ -19,7 +19,7 @@ from sokbench.core.outcome import Termination, Verdict
 from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense
-from verifiers.bounds.inputs import input_set
+from verifiers.bounds.sets.inputs import input_set
 from verifiers.complete.proof import proof_arrays, write_proof
 from verifiers.complete.proof_check import Refused
 from verifiers.complete.proof_claims import check_problems, check_proof, claims_label, read_proofs

@@ -12,8 +12,8 @@ from sokbench.core.outcome import Verdict
 from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.complete.planted import PEAK, WIDTH, bump_problem, sigmoid_bump
-from verifiers.bounds.optimized_ascent import Schedule
-from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.ascent import Schedule
+from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.complete.beta_crown import BetaCrown
 from verifiers.complete.refined_search import RefinedSearch, State
 from verifiers.complete.split_search import SplitSettings

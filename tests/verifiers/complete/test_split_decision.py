@@ -17,11 +17,11 @@ from sokbench.core.property import Case, Conjunction, Property
 from sokbench.decision import decide
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import dense
-from verifiers.bounds.optimized_ascent import Schedule
-from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.ascent import Schedule
+from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.complete.beta_crown import BetaCrown
 from verifiers.graph import graph_of
-from verifiers.graph.reduction import reduce_property
+from verifiers.graph.rewriting.reduction import reduce_property
 
 
 @pytest.mark.parametrize("seed", range(5))

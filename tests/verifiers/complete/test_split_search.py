@@ -12,11 +12,11 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense, points_in
 from tests.verifiers.lp.nets import exact_minimum, network_of, random_chain
-from verifiers.bounds.inputs import Interval
-from verifiers.bounds.optimized import Triangles
-from verifiers.bounds.optimized_ascent import Schedule
-from verifiers.bounds.optimized_bounds import relaxed
-from verifiers.bounds.optimized_margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.ascent import Schedule
+from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
+from verifiers.bounds.optimized.relaxed import relaxed
+from verifiers.bounds.optimized.sweep import Triangles
+from verifiers.bounds.sets.inputs import Interval
 from verifiers.complete.beta_crown import BetaCrown
 from verifiers.complete.domains import Columns, Domains, Pool, split_triangles
 from verifiers.complete.refined_search import RefinedSearch, State

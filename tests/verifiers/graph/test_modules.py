@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.verifiers.graph.test_from_torch import randomize
+from tests.verifiers.graph.readers.test_from_torch import randomize
 from verifiers.graph import trace
 from verifiers.graph.bivariate import Max
 from verifiers.graph.elementwise import Relu
-from verifiers.graph.simplify import simplify
+from verifiers.graph.rewriting.simplify import simplify
 
 Shape = tuple[int, ...]
 

@@ -28,8 +28,8 @@ from tests.verifiers.bounds.nets import (
 )
 from tests.verifiers.bounds.test_rounding import DECEIVERS, exact_logits_at
 from verifiers.bounds import preactivation_bounds
-from verifiers.bounds.inputs import input_set
-from verifiers.bounds.projection import projection
+from verifiers.bounds.forward.projection import projection
+from verifiers.bounds.sets.inputs import input_set
 
 METHODS = ["wk", "frown", "crown_quad"]
 WITH_JACOBIANS = [*METHODS, "fastlip", "recurjac"]

@@ -26,7 +26,7 @@ from tests.verifiers.bounds.nets import (
     points_in,
 )
 from tests.verifiers.bounds.test_rounding import DECEIVERS
-from verifiers.bounds.inputs import Interval
+from verifiers.bounds.sets.inputs import Interval
 from verifiers.graph.elementwise import Arctan, LeakyRelu, Relu, Sigmoid, Tanh
 from verifiers.graph.graph import Node
 from verifiers.lipschitz import interval_jacobian, recursive_jacobian

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from sokbench.networks import load_network
-from verifiers.graph.affine import AffineLayer
+from verifiers.graph.rewriting.affine import AffineLayer
 from verifiers.lp.input_set import InputSet
 
 

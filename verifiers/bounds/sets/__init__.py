@@ -1,0 +1,1 @@
+"""What the input may be: l_p balls in a box (`inputs`), a few changes (`sparse`), synonyms, perturbed weights."""
