@@ -11,7 +11,6 @@ What a count is must not depend on how it was computed. Two decisions make it so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -20,6 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sokbench.core.errors import InvalidInput, Unsupported
+from sokbench.core.memory import keep_freed_memory
 
 from .base_classifier import BaseClassifier, Precision
 from .batches import Request, Stream, block_rows, drawn_ahead
@@ -46,8 +46,6 @@ TOGETHER: Final = 16
 
 BYTES: Final = 2**24
 """Memory that a batch with its activations may take. Larger batches fall out of the caches and are slower on a CPU."""
-
-FREED: Final = 31 * 2**20
 
 # bytes that a sample takes in a forward pass, by network, found by a pass that takes as long as several samples
 _SAMPLE_BYTES: WeakKeyDictionary[Network, int] = WeakKeyDictionary()
@@ -88,21 +86,13 @@ def count_classes(
             )
     if not requests:
         return np.zeros((0, network.num_classes), dtype=np.int64)
-    _keep_freed_memory()
+    keep_freed_memory()
     tally = _Tally(BaseClassifier(network, precision), len(requests), observer)
     with torch.no_grad():
         for batch in drawn_ahead(requests, noise, rows_per_batch(network, requests[0].x)):
             tally.add(batch.rows.to(requests[0].x.device), batch.owners)
         tally.finish()
     return tally.counts.view(len(requests), network.num_classes).numpy()
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Make glibc keep freed memory instead of giving it back to the system: a forward pass that asks for all of its
-    activations anew spends up to two thirds of its time on page faults. What is kept grows to the largest block that
-    was mapped and freed, up to 32 MiB; so one is. Once per process, and without effect elsewhere."""
-    torch.empty(FREED, dtype=torch.uint8)
 
 
 class _Tally:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import InvalidInput
+from sokbench.core.memory import keep_freed_memory
 from sokbench.core.network import Network
 from sokbench.core.problem import Ball, check_inputs
 from verifiers.graph import graph_of
@@ -29,6 +30,7 @@ def bounding_graph(network: Network, plan: Plan) -> Graph:
 def rigorous() -> Iterator[None]:
     """Without gradients, and with convolutions that are sums of products: on a GPU cuDNN may choose FFT or Winograd,
     to which the error analysis in `rounding` does not apply."""
+    keep_freed_memory()
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         yield
 
