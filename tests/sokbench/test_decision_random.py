@@ -53,7 +53,7 @@ def sampled(net: sokbench.Network, asked: Property, generator: np.random.Generat
 
 
 # a smaller seed is no simpler example, so failures are not shrunk
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32), distance=st.sampled_from([-0.05, 0.0, 0.03, 0.3]))
 def test_answers_agree_with_sampling_and_each_other(
     tmp_path_factory: pytest.TempPathFactory, seed: int, distance: float

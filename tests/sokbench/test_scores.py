@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -26,7 +26,6 @@ def test_wilson_by_hand() -> None:
         assert wilson(k, n) == pytest.approx(expected, abs=5e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.data())
 def test_wilson_contains_the_share_and_is_symmetric(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
@@ -126,7 +125,6 @@ def test_parameters_and_noise_make_other_contenders() -> None:
     assert scores.contender(row(noise={"kind": "gaussian", "sigma": 0.5})) == "crown(kind=gaussian, sigma=0.5)"
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_sign_test_is_the_binomial_tail(a: int, b: int) -> None:
     expected = binomtest(a, a + b).pvalue if a + b else 1.0

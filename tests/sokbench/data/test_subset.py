@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sokbench.core.errors import InvalidInput
@@ -24,7 +24,6 @@ def test_random_never_changes() -> None:
     assert select("random:5:seed=0", 1000) == [87, 392, 404, 923, 942]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 40), st.integers(0, 5))
 def test_random_subsets_of_a_seed_are_nested(count: int, more: int, seed: int) -> None:
     n = 100
@@ -35,7 +34,6 @@ def test_random_subsets_of_a_seed_are_nested(count: int, more: int, seed: int) -
     assert small == sorted(small)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 500))
 def test_every_rule_gives_as_many_as_asked(count: int, n: int) -> None:
     for rule in (f"stride:{count}", f"first:{count}", f"random:{count}:seed=1"):

@@ -38,7 +38,7 @@ def float32(low: float, high: float) -> st.SearchStrategy[float]:
     return st.floats(low, high, width=32)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     norm=st.sampled_from(NORMS),
     radius=st.one_of(st.floats(0.0, 2.0), st.sampled_from([0.1, 8 / 255, 1e-9])),

@@ -104,7 +104,7 @@ def test_the_deceit_works_on_bounds_that_ignore_rounding() -> None:
     assert deceived >= {"absorbed in the last layer", "absorbed in a long sum", "a neuron made of rounding"}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
@@ -143,7 +143,7 @@ def hidden_at(module: nn.Sequential, index: int, values: list[Fraction]) -> list
     ]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), radius=st.sampled_from([0.0, 0.02, 0.4]))
 def test_windows_against_rational_arithmetic(seed: int, norm: Norm, radius: float) -> None:
     """Convolutions whose rows stay on windows, with weights over 20 orders of magnitude, and inactive neurons."""

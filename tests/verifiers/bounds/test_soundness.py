@@ -45,7 +45,7 @@ def test_bounds_hold_on_a_convolutional_network(ball: Ball) -> None:
                 assert bool((upper[i] >= value.amax(dim=0)).all()), name
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), radius=st.floats(0.0, 1.0), scale=st.sampled_from([0.3, 1.0, 3.0]))
 def test_never_above_the_exact_optimum(seed: int, radius: float, scale: float) -> None:
     module = dense([2, 4, 3], seed, scale)
@@ -61,7 +61,7 @@ def test_never_above_the_exact_optimum(seed: int, radius: float, scale: float) -
             assert float(bound[0, other]) <= exact + 1e-9, name
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_sampling_deep_networks(seed: int, norm: str, cut: bool) -> None:
     module = dense([3, 6, 5, 6, 3], seed, 1.5)

@@ -18,7 +18,7 @@ from verifiers.bounds.relaxations.relu import ADAPTIVE
 from verifiers.bounds.targets import Target
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     batch=st.integers(1, 4),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -116,7 +116,6 @@ def affine_operations(draw: st.DrawFn) -> tuple[LinearOp, Shape]:
     )
 
 
-@settings(deadline=None)
 @given(affine_operations())
 def test_any_shape_against_the_matrix(case: tuple[LinearOp, Shape]) -> None:
     check_against_the_matrix(*case)

@@ -44,7 +44,7 @@ def bound(slug: str, module: nn.Module, x: Tensor, label: int, ball: sokbench.Ba
     return method.margins(Network("test", module, tuple(x.shape[1:]), classes, ""), x, torch.tensor([label]), ball)[0]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_sampling(seed: int, norm: str, cut: bool) -> None:
     ball = sokbench.Ball(norm, 0.3, 0.0, 1.0) if cut else sokbench.Ball(norm, 0.3)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_sampling(seed: int, norm: str, cut: bool) -> None:
             assert bool((bound(slug, module, x, 0, ball) <= reached).all()), slug
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), radius=st.floats(0.0, 1.0), scale=st.sampled_from([0.3, 1.0, 3.0]))
 def test_never_above_the_exact_optimum(seed: int, radius: float, scale: float) -> None:
     module = dense([2, 4, 3], seed, scale)
@@ -91,7 +91,7 @@ def test_deceiving_networks_are_never_verified(name: str) -> None:
             assert Fraction(float(found[1])) <= exact[0] - exact[1] < 0, slug
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_against_rational_arithmetic(data: st.DataObject) -> None:
     """Weights over 30 orders of magnitude; the value at points of the ball, as fractions, never below the bound."""
@@ -106,7 +106,7 @@ def test_against_rational_arithmetic(data: st.DataObject) -> None:
         assert found == float("-inf") or Fraction(found) <= least, slug
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_the_quadratic_is_minimised(seed: int, norm: str, cut: bool) -> None:
     """Two layers: the bound is the minimum of the quadratic, here found by descent from the best of many points."""
@@ -138,7 +138,7 @@ def test_the_quadratic_is_minimised(seed: int, norm: str, cut: bool) -> None:
             assert least - 1e-3 * (1 + abs(least)) <= float(found[j]) <= least + 1e-9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), cut=st.booleans())
 def test_projections_are_nearest(seed: int, norm: str, cut: bool) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -32,7 +32,7 @@ def questions(seed: int) -> list[tuple[Network, Tensor, Tensor]]:
     return found
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_parallel_lines_forwards_backwards_and_by_duality(seed: int, ball: sokbench.Ball) -> None:
     """DeepZ = Fast-Lin = Wong and Kolter, three computations."""
@@ -42,7 +42,7 @@ def test_parallel_lines_forwards_backwards_and_by_duality(seed: int, ball: sokbe
             assert torch.allclose(margins(other, network, x, labels, ball), fastlin, rtol=1e-9, atol=1e-9), other
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["l2", "l1"]), cut=st.booleans())
 def test_duality_in_other_norms(seed: int, norm: str, cut: bool) -> None:
     ball = sokbench.Ball(norm, 0.3, 0.0, 1.0) if cut else sokbench.Ball(norm, 0.3)  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def test_duality_in_other_norms(seed: int, norm: str, cut: bool) -> None:
         assert torch.allclose(wk, fastlin, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_symbolic_intervals_forwards_and_backwards(seed: int, ball: sokbench.Ball) -> None:
     """AI2's zonotopes = hBox."""
@@ -60,7 +60,7 @@ def test_symbolic_intervals_forwards_and_backwards(seed: int, ball: sokbench.Bal
         assert torch.allclose(hbox, zonotope, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_crown_is_deeppoly_and_cnn_cert(seed: int, ball: sokbench.Ball) -> None:
     for network, x, labels in questions(seed):
@@ -85,7 +85,7 @@ def test_crown_and_deeppoly_differ_on_ties() -> None:
     assert abs(found["deeppoly"] + 1.0) < 1e-12
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10**6))
 def test_orders(seed: int) -> None:
     """With one hidden layer all start from the same exact intervals: the linear program is never below any of them,

@@ -59,7 +59,7 @@ def chain(seed: int) -> nn.Sequential:
     ).double()  # fmt: skip
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), ball=st.sampled_from(BALLS))
 def test_margins_and_gradients_at_sampled_points(seed: int, ball: sokbench.Ball) -> None:
     for module, shape in ((dense([3, 6, 5, 6, 3], seed, 1.5), (3,)), (chain(seed), (1, 6, 6))):
@@ -99,7 +99,7 @@ def test_other_activations(activation: nn.Module, slug: str) -> None:
                 assert bool(found[sample].isfinite().sum() == 2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), radius=st.floats(0.0, 1.0))
 def test_never_above_the_exact_optimum(seed: int, radius: float) -> None:
     """One hidden layer; both methods then bound each partial derivative exactly, from the same intervals."""
@@ -157,7 +157,7 @@ SLOPES: dict[str, tuple[nn.Module | None, Callable[[], object]]] = {
 
 
 @pytest.mark.parametrize("name", SLOPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_slope_ranges(name: str, data: st.DataObject) -> None:
     ends = sorted(data.draw(st.floats(-30, 30, allow_subnormal=False)) for _ in range(2))

@@ -60,7 +60,7 @@ def test_other_operations(norm: str) -> None:
         assert exact * (1 - 1e-12) <= operator_norm(graph, 1, norm) <= exact * 1.2 * (9 if module is modules[-1] else 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), rows=st.integers(1, 12), columns=st.integers(1, 12), power=st.integers(-60, 60))
 def test_singular_values_are_bounded_above(seed: int, rows: int, columns: int, power: int) -> None:
     values = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2.0**power

@@ -35,7 +35,7 @@ def is_positive_semidefinite(matrix: list[list[Fraction]]) -> bool:
 
 
 @given(st.integers(1, 5), st.integers(0, 10**6), st.sampled_from([1e-8, 1.0, 1e8]), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_deficit_bounds_the_least_eigenvalue(size, seed, scale, singular):
     rng = np.random.default_rng(seed)
     half = scale * rng.normal(size=(size, max(1, size - 1) if singular else size))

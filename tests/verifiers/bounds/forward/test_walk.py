@@ -72,7 +72,7 @@ class Mixed(nn.Module):
         return self.last(torch.exp(-c.abs()) + nn.functional.relu(c))  # type: ignore[no-any-return]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), norm=st.sampled_from(["linf", "l2", "l1"]), radius=st.sampled_from([0.02, 0.3]))
 def test_every_node_of_a_network_of_many_operations(seed: int, norm: str, radius: float) -> None:
     torch.manual_seed(seed)

@@ -90,7 +90,7 @@ def test_reaches_the_triangle_optimum(seed):
         assert best - 1e-3 * (1 + abs(best)) <= float(found[place]) <= best + 1e-7
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), radius=st.sampled_from([0.05, 0.3, 1.0]), norm=st.sampled_from(["linf", "l2", "l1"]))
 def test_sound_and_never_below_crown(seed, radius, norm):
     module = dense([3, 6, 5, 3], seed)

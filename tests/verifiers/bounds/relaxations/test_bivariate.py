@@ -29,7 +29,7 @@ def flat(planes: Planes) -> list[Fraction]:
 
 
 @pytest.mark.parametrize("op", [Mul(), Max()], ids=["mul", "max"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(first=ENDS, second=ENDS, places=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 @example(first=(-1.0, 1.0), second=(-1.0, 1.0), places=(0.5, 0.5))
 @example(first=(1.0, 1.0), second=(1.0, 1.0), places=(0.0, 0.0))

@@ -49,7 +49,7 @@ def exact_l2(row: np.ndarray, x: np.ndarray, ball: Ball) -> float:
     return float(row @ x + row @ np.clip(row / large, -down, up))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     norm=st.sampled_from(["l1", "l2"]),

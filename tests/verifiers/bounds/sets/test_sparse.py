@@ -33,7 +33,7 @@ def corners(x: Tensor, groups: list[list[int]], budget: int, low: float, high: f
     return torch.stack(found)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), budget=st.integers(0, 4), pixels=st.booleans())
 def test_extrema_are_those_of_the_best_choice(seed: int, budget: int, pixels: bool) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -49,7 +49,7 @@ def dynamic_programme(row: Tensor, x: Tensor, candidates: Tensor, allowed: Tenso
     return min(table.values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), budget=st.integers(0, 5))
 def test_extrema_are_exact(seed: int, budget: int) -> None:
     x, candidates, allowed = sentences(seed)

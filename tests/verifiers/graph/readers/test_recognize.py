@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -71,7 +71,6 @@ def changes(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Change]]:
     return shape, steps
 
 
-@settings(deadline=None)
 @given(changes())
 def test_any_rearrangement_is_found_again(case: tuple[tuple[int, ...], list[Change]]) -> None:
     shape, steps = case

@@ -39,7 +39,6 @@ BOX = ([0.0, -0.5, 0.3], [1.0, 0.25, 0.3])
 numbers = st.floats(-1e6, 1e6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(numbers, st.floats(0, 1e6)), min_size=1, max_size=4))
 def test_the_ball_covers_the_box_in_real_arithmetic(sides: list[tuple[float, float]]):
     lower, upper = np.array([low for low, _ in sides]), np.array([low + width for low, width in sides])
@@ -71,7 +70,7 @@ def least_margin(reduced: Reduced, z: torch.Tensor) -> float:
     return float(logits[0] - logits[1:].max())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(questions(), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
 def test_the_least_margin_is_the_distance_from_the_unsafe_sets(question: tuple[Property, int], at: list[float]):
     asked, seed = question

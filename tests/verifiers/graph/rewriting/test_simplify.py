@@ -111,7 +111,7 @@ STEPS: list[Op] = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=8))
 def test_any_chain_keeps_its_function(steps: list[Op]) -> None:
     ops: list[Op] = []
