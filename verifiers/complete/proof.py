@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import Unsupported
-from verifiers.graph import graph_of
 
 from .domains import Columns
 from .proof_check import FORMAT, Array
@@ -44,7 +43,7 @@ class Searched:
 
 def refuse_uncheckable(network: Network, ball: Ball) -> None:
     """Raises `Unsupported` for what the checker has no arithmetic for, before a search is made in vain."""
-    steps_of(graph_of(network))
+    steps_of(network)
     if ball.norm not in ("linf", "l1"):
         raise Unsupported(f"proofs are written for l_inf and l1 balls, not {ball.norm}")
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sokbench.core.errors import Unsupported
+from verifiers.graph import graph_of
 from verifiers.graph.arrangement import Reshape
 from verifiers.graph.elementwise import Relu
 from verifiers.graph.ops import Add, LinearOp
 from verifiers.graph.rewriting.affine import AffineLayer, as_matrix
+from verifiers.graph.rewriting.max_to_relu import max_to_relu
 
 if TYPE_CHECKING:
-    from verifiers.graph.graph import Graph
+    from sokbench.core.network import Network
 
 _DENSE = 0.05  # share of entries beyond which a dense product is faster than a sparse one
 
@@ -51,9 +53,10 @@ class Step:
     is_exact: bool = False
 
 
-def steps_of(graph: Graph) -> list[Step]:
-    """The graph's nodes, flattened. Raises `Unsupported` for anything but affine maps, ReLUs and sums."""
-    steps: list[Step] = []
+def steps_of(network: Network) -> list[Step]:
+    """The nodes of the graph, flattened, maxima written as ReLUs. Raises `Unsupported` for anything but affine
+    maps, sums, ReLUs and what they can express."""
+    graph, steps = max_to_relu(graph_of(network)), list[Step]()
     place: dict[int, int] = {}
     boxes = {0}  # steps whose values are a box if the inputs are one
     for index, node in enumerate(graph.nodes):

@@ -201,6 +201,19 @@ def test_convolutions_with_a_skip_connection(tmp_path):
     assert check_proof(read_proof(Path(outcome.stats["proof"])), network).margin == pytest.approx(outcome.margin)
 
 
+@pytest.mark.parametrize(("name", "radius"), [("leaky", 0.25), ("clamp", 0.05), ("max pool", 0.15)])
+def test_what_is_written_as_relus(name, radius, tmp_path):
+    torch.manual_seed(0)
+    leaky = nn.Sequential(nn.Linear(10, 30), nn.LeakyReLU(0.1), nn.Linear(30, 30), nn.LeakyReLU(0.1), nn.Linear(30, 3))
+    pool = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3))
+    clamp = nn.Sequential(nn.Linear(10, 30), nn.Hardtanh(), nn.Linear(30, 3))
+    module, shape = {"leaky": (leaky, (10,)), "max pool": (pool, (1, 8, 8)), "clamp": (clamp, (10,))}[name]
+    network, x = load_network(module, shape), torch.full(shape, 0.5)
+    problem = Problem(network, x, int(network(x[None]).argmax()), Ball("linf", radius))
+    outcome = sokbench.method("beta_crown", proofs=str(tmp_path)).verify(problem, 60.0)
+    assert check_proof(read_proof(Path(outcome.stats["proof"])), network).margin == pytest.approx(outcome.margin)
+
+
 def test_what_cannot_be_checked_is_not_searched(tmp_path):
     network = load_network(nn.Sequential(nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 2)), (2,))
     problem = Problem(network, torch.zeros(2), int(network(torch.zeros(1, 2)).argmax()), Ball("linf", 0.01))
