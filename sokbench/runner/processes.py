@@ -22,6 +22,7 @@ _PATIENCE: Final = 10.0
 """Seconds to wait for killed processes to vanish; only one stuck in the kernel takes longer than milliseconds."""
 _LOOKS: Final = 20
 _LISTED: Final = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+"""Whether the kernel keeps lists of children (CONFIG_PROC_CHILDREN)."""
 
 
 def adopt_orphans() -> None:

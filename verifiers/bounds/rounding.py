@@ -43,8 +43,8 @@ from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp
 
 _UNIT = 2.0**-53
-_TINY = 2.0**-690
-_HUGE = 2.0**300
+TINY = 2.0**-690
+HUGE = 2.0**300
 
 Size = Tensor | float
 
@@ -130,7 +130,7 @@ class Outward(Rounding):
         op = _affine(graph, index)
         gain, largest = graph.gains[index]
         relative = gamma(2 * op.terms + op.rounded + 11)
-        error = size * (relative * gain) + (relative * largest + _TINY)
+        error = size * (relative * gain) + (relative * largest + TINY)
         return error if isinstance(error, float) else error.reshape(-1, *(1 for _ in graph.nodes[index].shape))
 
     def total(self, magnitudes: Tensor) -> Size:
@@ -146,22 +146,22 @@ class Outward(Rounding):
         op, entries = _affine(graph, index), math.prod(graph.nodes[index].shape)
         gain, largest = graph.gains[index]
         constant = gamma(entries + op.rounded + constant_terms(graph) + 16) * largest
-        return norm * (gamma(op.terms + op.rounded) * gain * size + constant) + _TINY
+        return norm * (gamma(op.terms + op.rounded) * gain * size + constant) + TINY
 
     def relaxed(self, entries: int, norm: Size, size: Size, slope: Size, offset: Size) -> Size:
-        return norm * (gamma(8) * slope * size + gamma(entries + 16) * offset) + _TINY
+        return norm * (gamma(8) * slope * size + gamma(entries + 16) * offset) + TINY
 
     def merged(self, norm: Size, size: Size) -> Size:
         return norm * (gamma(1) * size)
 
     def concretized(self, entries: int, norm: Size, size: Size) -> Size:
-        return norm * (gamma(entries + 8) * size) + _TINY
+        return norm * (gamma(entries + 8) * size) + TINY
 
     def added(self, constants: Tensor) -> Size:
         return constants.abs() * (2 * _UNIT)
 
     def outward(self, values: Tensor, slack: Size, sign: Tensor | float) -> Tensor:
-        moved = values + sign * (slack + _TINY)
+        moved = values + sign * (slack + TINY)
         end = sign * math.inf
         return torch.nextafter(moved, end if isinstance(end, Tensor) else moved.new_tensor(end))
 
@@ -173,7 +173,7 @@ def constant_terms(graph: Graph) -> int:
 
 def _finite_or_inf(size: Tensor) -> Tensor:
     """Infinite beyond 2^301; no digits are lost."""
-    return size * (2.0**1023 / _HUGE) * (_HUGE / 2.0**1023)
+    return size * (2.0**1023 / HUGE) * (HUGE / 2.0**1023)
 
 
 def _affine(graph: Graph, index: int) -> LinearOp:

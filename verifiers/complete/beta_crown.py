@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sokbench.core.errors import InvalidInput
 from sokbench.core.method import CompleteVerifier, MethodInfo
@@ -66,7 +66,7 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     def __init__(
         self,
         batch: int = 64,
-        branching: str = "gap",
+        branching: Literal["gap", "babsr", "fsb", "kfsb"] = "gap",
         candidates: int = 3,
         iterations: int = 8,
         proofs: str | None = None,
@@ -115,8 +115,6 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     def _settings(self) -> SplitSettings:
         from verifiers.bounds.optimized.ascent import Schedule
 
-        from .branching import RULES
         from .split_search import SplitSettings
 
-        rule = next(rule for rule in RULES if rule == self.branching)
-        return SplitSettings(self.batch, rule, self.candidates, Schedule(self.iterations, 0.2, 1.0))
+        return SplitSettings(self.batch, self.branching, self.candidates, Schedule(self.iterations, 0.2, 1.0))

@@ -58,7 +58,6 @@ _ESTIMATES: dict[Branching, tuple[Callable[[_Neurons], Tensor], ...]] = {
     "kfsb": (_Neurons.babsr, _Neurons.intercepts),
     "influence": (_Neurons.influence,),
 }
-RULES: tuple[Branching, ...] = tuple(_ESTIMATES)
 
 
 def scores(

@@ -56,7 +56,8 @@ class Step:
 def steps_of(network: Network) -> list[Step]:
     """The nodes of the graph, flattened, maxima written as ReLUs. Raises `Unsupported` for anything but affine
     maps, sums, ReLUs and what they can express."""
-    graph, steps = max_to_relu(graph_of(network)), list[Step]()
+    graph = max_to_relu(graph_of(network))
+    steps: list[Step] = []
     place: dict[int, int] = {}
     boxes = {0}  # steps whose values are a box if the inputs are one
     for index, node in enumerate(graph.nodes):

@@ -19,7 +19,7 @@ from torch import Tensor
 from sokbench.core.deadline import Deadline
 from verifiers.bounds.optimized.ascent import Ascent, Schedule
 from verifiers.bounds.optimized.relaxed import Found, Relaxed, tighten
-from verifiers.bounds.optimized.sweep import Start, Trace
+from verifiers.bounds.optimized.sweep import Start
 from verifiers.lp.input_set import InputSet
 
 from .branching import scores
@@ -151,10 +151,8 @@ class RefinedSearch:
         """
         if not columns.width:
             return []
-        relus, trace = state.relaxed.triangles(torch.float32), Trace()
-        start = self.start.take(state.rows)
-        rough = Start(start.index, start.rows.float(), start.constants.float())
-        state.relaxed.search.lower(rough, relus, state.ascent.best_slopes, state.ascent.best_gammas, trace)
+        relus = state.relaxed.triangles(torch.float32)
+        rough, trace = state.relaxed.traced(self.start.take(state.rows), state.ascent)
         estimate = scores(self.settings.branching, state.relaxed.search, rough, trace, relus, columns)[0]
         total = (estimate / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)[None]
         best = {}

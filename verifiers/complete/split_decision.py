@@ -13,10 +13,10 @@ from sokbench.core.deadline import Deadline, OutOfTime
 from sokbench.core.outcome import Outcome, Termination, Verdict
 from sokbench.core.problem import Problem
 from verifiers.bounds import margin_bounds
-from verifiers.bounds.optimized.ascent import Ascent, Schedule
+from verifiers.bounds.optimized.ascent import Schedule
 from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.bounds.optimized.relaxed import Relaxed, tighten
-from verifiers.bounds.optimized.sweep import Start, Trace
+from verifiers.bounds.optimized.sweep import Start
 from verifiers.graph import graph_of
 from verifiers.graph.rewriting.max_to_relu import max_to_relu
 from verifiers.lp.input_set import InputSet, input_set
@@ -91,7 +91,9 @@ def decide_rows(
         best = torch.maximum(best, found)
         if bool((best > 0).all()):
             break
-        witness = asked.witness(_minimisers(relaxed, asked.start.take(rows), ascent))
+        _, trace = relaxed.traced(asked.start.take(rows), ascent)
+        assert trace.point is not None
+        witness = asked.witness(trace.point)
         if witness is None and (schedule is _SHORT or proof is not None):
             witness = asked.attack(deadline.share(_ATTACK_SHARE))
         if witness is not None:
@@ -106,15 +108,6 @@ def decide_rows(
         columns = Columns.of(relaxed.triangles(torch.float32))
         proof(Searched(result, kept, columns))
     return outcome
-
-
-def _minimisers(relaxed: Relaxed, start: Start, ascent: Ascent) -> Tensor:
-    """Where the bounds of the rows are attained (R, *shape)."""
-    relus, trace = relaxed.triangles(torch.float32), Trace()
-    rough = Start(start.index, start.rows.float(), start.constants.float())
-    relaxed.search.lower(rough, relus, ascent.best_slopes, ascent.best_gammas, trace)
-    assert trace.point is not None
-    return trace.point
 
 
 def search_plain(asked: Question, settings: SplitSettings, deadline: Deadline) -> Outcome:

@@ -109,7 +109,7 @@ class SplitSearch:
         self._witness, self._settings, self._keep = witness, settings, keep
         self._root = state.triangles(torch.float32)
         self._columns = columns
-        self._rough = Start(start.index, start.rows.float(), start.constants.float())
+        self._rough = start.rough(torch.float32)
         self._found: Tensor | None = None
         self._visited = self._undecided = 0
         self._tree, self._leaves = _Tree(), list[Leaf]()

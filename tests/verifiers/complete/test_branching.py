@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -13,9 +15,9 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import dense
 from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
-from verifiers.bounds.optimized.sweep import Start, Trace
+from verifiers.bounds.optimized.sweep import Trace
 from verifiers.complete.beta_crown import BetaCrown
-from verifiers.complete.branching import RULES, choose, scores
+from verifiers.complete.branching import Branching, choose, scores
 from verifiers.complete.domains import Columns
 from verifiers.graph import graph_of
 
@@ -25,7 +27,7 @@ def estimates(rule, module, x, radius):
     state = relaxed_input(graph_of(network), x, Ball("linf", radius), Deadline())
     relus, trace = state.triangles(torch.float32), Trace()
     start = margin_rows(graph_of(network), 0, torch.tensor([1]))
-    rough = Start(start.index, start.rows.float(), start.constants.float())
+    rough = start.rough(torch.float32)
     with torch.no_grad():
         state.search.lower(rough, relus, relus.adaptive, {}, trace)
         columns = Columns.of(relus)
@@ -62,7 +64,7 @@ def test_estimates_by_hand():
     assert influence.tolist() == [pytest.approx([2 * 0.75 * 5 / 8, 9 / 8], abs=1e-6)]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", get_args(Branching))
 def test_only_what_a_rule_tries_can_win(rule):
     found, columns = estimates(rule, dense([4, 10, 10, 3], 1).float(), torch.zeros(4), 0.5)
     asked: list[tuple[int, int]] = []

@@ -27,10 +27,8 @@ from verifiers.graph.graph import Graph
 from verifiers.graph.ops import LinearOp, Shape, one_hot
 
 from ..relaxations.nonlinear import Planes
-from ..rounding import gamma
+from ..rounding import HUGE, gamma
 from ..sets.inputs import UNDERFLOW, InputSet, Interval, Owner
-
-_HUGE = 2.0**300  # counts as infinite, as in `rounding`
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Forms:
         if self.spread is not None:
             total = total + self.spread.abs().sum(dim=0)
         weight = size * total + self.centre.abs() + self.reach.abs()
-        return torch.where(weight > _HUGE, torch.inf, weight)
+        return torch.where(weight > HUGE, torch.inf, weight)
 
     def padded(self, variables: int) -> Tensor:
         """V with rows of zeros for symbols that are younger than this node."""

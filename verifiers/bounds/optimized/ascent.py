@@ -50,9 +50,18 @@ class Ascent:
 
 
 @dataclass
-class _Moments:
+class Moments:
+    """Adam's, of one parameter, a row for each bound."""
+
     first: Tensor
     second: Tensor
+
+    @staticmethod
+    def like(gradient: Tensor) -> Moments:
+        return Moments(torch.zeros_like(gradient), torch.zeros_like(gradient))
+
+    def take(self, rows: Tensor) -> Moments:
+        return Moments(self.first[rows], self.second[rows])
 
     def step(self, gradient: Tensor, iteration: int) -> Tensor:
         """Adam's normalised direction (Kingma and Ba, 2015, algorithm 1)."""
@@ -85,7 +94,7 @@ def ascend(
     result = Ascent({}, {}, start.constants.new_full((total,), -torch.inf))
     result.best_slopes = {index: values.expand(total, *values.shape[1:]).clone() for index, values in slopes.items()}
     result.best_gammas = {index: values.clone() for index, values in gammas.items()}
-    moments: dict[tuple[int, bool], _Moments] = {}
+    moments: dict[tuple[int, bool], Moments] = {}
     scales: dict[int, Tensor] = {}
     rate, gamma_rate = schedule.rate, schedule.gamma_rate
     for iteration in range(1, schedule.iterations + 1):
@@ -102,14 +111,14 @@ def ascend(
             for index, gradient in slope_steps.items():
                 key = (index, True)
                 if key not in moments:
-                    moments[key] = _Moments(torch.zeros_like(gradient), torch.zeros_like(gradient))
+                    moments[key] = Moments.like(gradient)
                     slopes[index] = slopes[index].expand_as(gradient).clone()
                 slopes[index].add_(moments[key].step(gradient, iteration), alpha=rate).clamp_(0, 1)
             for index in gammas.keys() & gamma_steps.keys():
                 key, sign = (index, False), signs[index]
                 gradient = gamma_steps[index] * sign.abs()
                 if key not in moments:
-                    moments[key] = _Moments(torch.zeros_like(gradient), torch.zeros_like(gradient))
+                    moments[key] = Moments.like(gradient)
                     gammas[index] = gammas[index].clone()
                 moved = gammas[index] + moments[key].step(gradient, iteration) * (gamma_rate * scales[index])
                 gammas[index] = (moved * sign).clamp_(min=0) * sign
@@ -121,7 +130,7 @@ def ascend(
             gammas = {index: values[rows] for index, values in gammas.items()}
             signs = {index: values[rows] for index, values in signs.items()}
             scales = {index: values[rows] for index, values in scales.items()}
-            moments = {key: _Moments(kept.first[rows], kept.second[rows]) for key, kept in moments.items()}
+            moments = {key: kept.take(rows) for key, kept in moments.items()}
     return result
 
 

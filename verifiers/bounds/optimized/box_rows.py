@@ -26,10 +26,8 @@ from verifiers.graph.elementwise import Relu
 from verifiers.graph.graph import Graph
 from verifiers.graph.ops import Add, LinearOp, one_hot
 
-from ..rounding import Outward, constant_terms, gamma
+from ..rounding import HUGE, TINY, Outward, constant_terms, gamma
 from ..sets.inputs import Interval
-
-_HUGE = 2.0**300  # counts as infinite, as in `rounding`
 
 
 class BoxLines(NamedTuple):
@@ -161,7 +159,7 @@ class BoxRows:
         size = self._sizes[0].reshape(-1)
         slack = pulled.slack + gamma(rows.shape[2] + self._terms + 8) * (rows.abs() @ size) + rounding.added(values)
         steps = len(self.graph.nodes)
-        found = rounding.outward(values, slack + steps * 2.0**-690, -1.0)
+        found = rounding.outward(values, slack + steps * TINY, -1.0)
         return torch.where(found.isnan(), -torch.inf, found)
 
     def values(self, point: Tensor, lines: LinesAt, trace: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -181,4 +179,4 @@ class BoxRows:
 
 
 def _finite(errors: Tensor) -> Tensor:
-    return torch.where(errors < _HUGE, errors, torch.inf)
+    return torch.where(errors < HUGE, errors, torch.inf)

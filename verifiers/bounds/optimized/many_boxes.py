@@ -27,12 +27,12 @@ from verifiers.graph.ops import Add, LinearOp
 
 from ..relaxations.relu import ADAPTIVE, Relaxation
 from ..sets.inputs import Interval
+from .ascent import Moments
 from .box_rows import BoxLines, BoxRows, LinesAt, Pulled
 from .sweep import Start
 
 _CHUNK = 1 << 18  # entries of a layer's rows that are on their way at a time: tensors that stay in the cache
 _STEPS, _RATE, _DECAY = 4, 0.5, 0.7  # of the first step of a slope, and per step
-_FIRST, _SECOND = 0.5, 0.99
 _SETTLED = 1e-300  # an offset below: the line is the ReLU
 
 
@@ -72,25 +72,6 @@ class _Ascended:
     live: Tensor
     points: Tensor
     gaps: dict[int, Tensor]
-
-
-@dataclass(eq=False)
-class _Moment:
-    """Adam's moments, with the memories of `ascent`."""
-
-    first: Tensor
-    second: Tensor
-    steps: int = 0
-
-    def direction(self, gradient: Tensor) -> Tensor:
-        self.steps += 1
-        self.first = _FIRST * self.first + (1 - _FIRST) * gradient
-        self.second = _SECOND * self.second + (1 - _SECOND) * gradient * gradient
-        mean, square = self.first / (1 - _FIRST**self.steps), self.second / (1 - _SECOND**self.steps)
-        return mean / (square.sqrt() + 1e-12)
-
-    def take(self, rows: Tensor) -> _Moment:
-        return _Moment(self.first[rows], self.second[rows], self.steps)
 
 
 class ManyBoxes:
@@ -165,7 +146,7 @@ class ManyBoxes:
         or the steps are used up."""
         live = torch.arange(len(row))
         best = lower.new_full((len(row),), -torch.inf)
-        moments: dict[int, _Moment] = {}
+        moments: dict[int, Moments] = {}
         for step in range(self._steps + 1):
             deadline.check()
             each = {relu: BoxLines(*line.unbind(dim=1)) for relu, line in lines.items()}
@@ -175,7 +156,7 @@ class ManyBoxes:
             points = torch.where(pulled.rows[0] > 0, lower, upper)
             if step == self._steps or not bool((best[live] <= 0).any()):
                 break
-            lines = self._moved(points, each, trace, moments, _RATE * _DECAY**step)
+            lines = self._moved(points, each, trace, moments, step)
             if step == 0:
                 left = (best[live] <= 0).nonzero().squeeze(1)
                 live, lower, upper = live[left], lower[left], upper[left]
@@ -193,8 +174,8 @@ class ManyBoxes:
         points: Tensor,
         lines: Mapping[int, BoxLines],
         trace: Mapping[int, Tensor],
-        moments: dict[int, _Moment],
-        rate: float,
+        moments: dict[int, Moments],
+        step: int,
     ) -> dict[int, Tensor]:
         """Lines with lower slopes one step further up. (Any slope in [0, 1] is sound, for stable neurons too.)"""
         values = self._rows.values(points, lines.__getitem__, trace)
@@ -203,8 +184,8 @@ class ManyBoxes:
             if relu in trace:
                 (source,) = self._graph.nodes[relu].inputs
                 gradient = trace[relu][0].clamp(min=0) * values[source] * (offset > _SETTLED)
-                moment = moments.setdefault(relu, _Moment(torch.zeros_like(low), torch.zeros_like(low)))
-                low = (low + rate * moment.direction(gradient)).clamp(0, 1)
+                moment = moments.setdefault(relu, Moments.like(low))
+                low = (low + _RATE * _DECAY**step * moment.step(gradient, step + 1)).clamp(0, 1)
             moved[relu] = torch.stack([low, chord, offset], dim=1)
         return moved
 

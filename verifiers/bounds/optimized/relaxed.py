@@ -9,7 +9,7 @@ is published is computed from them once more in float64, rounded outward.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -27,7 +27,7 @@ from ..rounding import Nearest, Outward
 from ..sets.inputs import InputSet, Interval
 from .ascent import Ascent, Done, Schedule, ascend
 from .reduce import without_inactive
-from .sweep import Relus, Start, Sweep, Triangles, cast, triangles
+from .sweep import Relus, Start, Sweep, Trace, Triangles, cast, triangles
 from .touching import Touching, cut_at, lines_and_halves
 
 _CHUNK_BYTES = 1 << 26
@@ -108,6 +108,22 @@ class Relaxed:
                     found.add(node)
         return found
 
+    def layers(self) -> Iterator[tuple[int, int, Tensor]]:
+        """(activation, its input, the entries there that tighter bounds would help), from the input on, as things stand
+        when each is reached. Left out are inputs that are affine in the network's: their bounds are exact."""
+        for activation in self.bounds:
+            node = self.graph.nodes[activation]
+            (index,) = node.inputs
+            if self.below(index):
+                yield activation, index, needs_rows(node, [self.bounds[activation]]).flatten().nonzero().squeeze(1)
+
+    def traced(self, start: Start, ascent: Ascent) -> tuple[Start, Trace]:
+        """(`start` in the precision of the search, what a pass with the best parameters of `ascent` leaves behind)."""
+        dtype, trace = self.search.inputs.interval().lower.dtype, Trace()
+        rough = start.rough(dtype)
+        self.search.lower(rough, self.triangles(dtype), ascent.best_slopes, ascent.best_gammas, trace)
+        return rough, trace
+
     def reduced(self) -> tuple[Relaxed, dict[int, Tensor]]:
         """(the same function on the input set without neurons that are never active, which entries are left)."""
         graph, bounds, entries = without_inactive(self.graph, self.bounds)
@@ -121,7 +137,7 @@ class Relaxed:
         """(bounds (R,) that hold in real arithmetic, what was found) for float64 rows; slopes: to begin with."""
         dtype = self.search.inputs.interval().lower.dtype
         relus, below = self.triangles(dtype), self.below(start.index)
-        rough = Start(start.index, start.rows.to(dtype), start.constants.to(dtype))
+        rough = start.rough(dtype)
         count = len(start.rows)
         signs = {i: s.to(dtype).expand(count, *s.shape[1:]) for i, s in self.signs.items() if i in below}
         gammas = {i: torch.zeros_like(s) for i, s in signs.items()}
@@ -174,13 +190,9 @@ def _rough(planes: Planes) -> Planes:
 
 def tighten(relaxed: Relaxed, schedule: Schedule, deadline: Deadline, slopes: dict[int, Relus] | None = None) -> None:
     """Raise the bounds of the inputs of all unstable neurons, layer by layer, until the deadline."""
-    for relu in relaxed.bounds:
-        index = relaxed.graph.nodes[relu].inputs[0]
-        if not relaxed.below(index):
-            continue  # affine in the input: exact already
+    for relu, index, unstable in relaxed.layers():
         lower, upper = (side.clone() for side in relaxed.bounds[relu])
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
-        unstable = needs_rows(relaxed.graph.nodes[relu], [relaxed.bounds[relu]]).flatten().nonzero().squeeze(1)
         chunks = torch.split(unstable, max(1, relaxed.at_once() // 2)) if len(unstable) else ()
         pieces: list[Found] = []
         for entries in chunks:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline
 
-from ..relaxations.nonlinear import needs_rows
 from .ascent import Schedule
 from .relaxed import Relaxed, both_sides
 from .sweep import Start, Trace, gradients
@@ -20,14 +19,9 @@ from .sweep import Start, Trace, gradients
 
 def raise_layers(state: Relaxed, group: int, schedule: Schedule, deadline: Deadline) -> None:
     """Improve the bounds of all unstable neurons, `group` of a layer at a time, until the deadline."""
-    graph = state.graph
-    for relu in state.bounds:
-        index = graph.nodes[relu].inputs[0]
-        if not state.below(index):
-            continue  # affine in the input: exact already
+    for relu, index, unstable in state.layers():
         lower, upper = (side.clone() for side in state.bounds[relu])
         flat_lower, flat_upper = lower.view(-1), upper.view(-1)
-        unstable = needs_rows(graph.nodes[relu], [state.bounds[relu]]).flatten().nonzero().squeeze(1)
         for entries in torch.split(unstable, group):
             if deadline.expired() or not len(entries):
                 break
@@ -43,7 +37,7 @@ def _raised(state: Relaxed, start: Start, schedule: Schedule, deadline: Deadline
     """Lower bounds (R,) of the functions of `start` that hold in real arithmetic, with one set of slopes for all."""
     dtype = state.search.inputs.interval().lower.dtype
     relus = state.triangles(dtype)
-    rough = Start(start.index, start.rows.to(dtype), start.constants.to(dtype))
+    rough = start.rough(dtype)
     slopes = {index: relus.adaptive[index].clone() for index in state.below(start.index)}
     optimiser = torch.optim.Adam(list(slopes.values()), lr=schedule.rate, maximize=True)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, schedule.decay)

@@ -89,6 +89,10 @@ class Start:
     constants: Tensor
     slack: Size = 0.0
 
+    def rough(self, dtype: torch.dtype) -> Start:
+        """In another precision, for searching only."""
+        return Start(self.index, self.rows.to(dtype), self.constants.to(dtype))
+
     def take(self, rows: Tensor) -> Start:
         slack = self.slack if isinstance(self.slack, float) else self.slack[..., rows]
         return Start(self.index, self.rows[rows], self.constants[rows], slack)

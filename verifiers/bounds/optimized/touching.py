@@ -41,25 +41,24 @@ class Touching:
     begin: Tensor
     unsettled: Tensor
 
+    def _tensors(self) -> list[Tensor]:
+        return [values for name, values in vars(self).items() if name != "curve"]
+
     def take(self, rows: Tensor) -> Touching:
-        return self if len(self.lower) == 1 else Touching(
-            self.curve, *(values[rows] for name, values in vars(self).items() if name != "curve")
-        )  # fmt: skip
+        return self if len(self.lower) == 1 else Touching(self.curve, *(values[rows] for values in self._tensors()))
 
     def where(self, mask: Tensor, other: Touching) -> Touching:
         """This where `mask` (R, *shape), `other` elsewhere."""
-        both = mask[:, None]
-        return Touching(self.curve, *(
-            torch.where(mask if values.dim() == mask.dim() else both, values, getattr(other, name))
-            for name, values in vars(self).items() if name != "curve"
-        ))  # fmt: skip
+        both, pairs = mask[:, None], zip(self._tensors(), other._tensors(), strict=True)
+        return Touching(
+            self.curve,
+            *(torch.where(mask if one.dim() == mask.dim() else both, one, another) for one, another in pairs),
+        )
 
     def to(self, dtype: torch.dtype) -> Touching:
         """In another precision: for searching only."""
-        return Touching(self.curve, *(
-            values.to(dtype) if values.is_floating_point() else values
-            for name, values in vars(self).items() if name != "curve"
-        ))  # fmt: skip
+        cast = (values.to(dtype) if values.is_floating_point() else values for values in self._tensors())
+        return Touching(self.curve, *cast)
 
     def lines(self, places: Tensor, above: Tensor, exact: bool) -> tuple[Tensor, Tensor, Tensor]:
         """(slope, offset, where it touches), each (R, *shape), of the line above or below, whichever is asked for.
