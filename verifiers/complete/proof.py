@@ -19,7 +19,8 @@ from torch import Tensor
 from sokbench.core.errors import Unsupported
 
 from .domains import Columns
-from .proof_check import FORMAT, Array
+from .proof_arithmetic import Array
+from .proof_check import FORMAT
 from .proof_steps import steps_of
 from .refined_search import RefinedResult
 

@@ -19,34 +19,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from .proof_arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma, relu_lines
 
 if TYPE_CHECKING:
     from .proof_steps import Step
 
-Array = NDArray[Any]
 Path = tuple[int, ...]
 Multipliers = list[tuple[Array, Array, Array]]  # per ReLU, each (R or 1, n): lower slopes, multipliers, their phases
 FORMAT = "sokbench-proof-2"
-_UNIT = 2.0**-53
-_TINY = 1e-300
 _CHUNK = 1 << 22  # entries of a tensor of multipliers
-
-
-class Refused(Exception):
-    """The proof does not show what it claims; the message says where it fails."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What was checked: the margin that holds, the number of states, and of leaves."""
-
-    margin: float
-    states: int
-    leaves: int
 
 
 @dataclass
@@ -139,13 +124,9 @@ class Checker:
             return np.maximum(low, 0.0), np.maximum(high, 0.0)
         if step.matrix is None:
             low, high = low + part.lower[step.sources[1]], high + part.upper[step.sources[1]]
-            error = 4 * _UNIT * np.maximum(np.abs(low), np.abs(high)) + _TINY
+            error = 4 * UNIT * np.maximum(np.abs(low), np.abs(high)) + TINY
             return low - error, high + error
-        matrix, reach = step.matrix, part.size(step.sources[0])
-        most = matrix.magnitude @ reach + np.abs(matrix.bias)
-        error = 1.01 * (2 * _gamma(matrix.terms) * most + matrix.data_error(reach)) + _TINY
-        centre, radius = matrix.weight @ (low / 2 + high / 2) + matrix.bias, matrix.magnitude @ (high / 2 - low / 2)
-        return centre - radius - error, centre + radius + error
+        return affine_range(step.matrix, low, high)
 
     def _improve(self, part: _Part, index: int, name: str, first: bool) -> None:
         """The bounds that multipliers `name` show of step `index`; at the `first` state CROWN's for all others."""
@@ -209,22 +190,22 @@ class Checker:
             if step.is_relu:
                 rows, added, error = self._through(rows, self._relus.index(place), part, given)
                 constants = constants + added
-                slack += error + 4 * _UNIT * np.abs(constants)
+                slack += error + 4 * UNIT * np.abs(constants)
             elif step.matrix is not None:
                 matrix = step.matrix
-                lost = _gamma(matrix.terms) * (matrix.magnitude @ size) + _gamma(step.width) * np.abs(matrix.bias)
+                lost = gamma(matrix.terms) * (matrix.magnitude @ size) + gamma(step.width) * np.abs(matrix.bias)
                 constants = constants + rows @ matrix.bias
-                slack += np.abs(rows) @ (lost + matrix.data_error(size)) + 4 * _UNIT * np.abs(constants)
+                slack += np.abs(rows) @ (lost + matrix.data_error(size)) + 4 * UNIT * np.abs(constants)
                 rows = np.asarray((matrix.weight.T @ rows.T).T)
             for source in step.sources:
                 if source in pending:
                     pending[source] = pending[source] + rows
-                    slack += 4 * _UNIT * (np.abs(pending[source]) @ part.size(source))
+                    slack += 4 * UNIT * (np.abs(pending[source]) @ part.size(source))
                 else:
                     pending[source] = rows
         least, error = self._least(pending.get(0, np.zeros((len(constants), len(self._low)))))
-        error = slack + error + 8 * _UNIT * (np.abs(constants) + np.abs(least))
-        bound = least + constants - 1.01 * error - _TINY
+        error = slack + error + 8 * UNIT * (np.abs(constants) + np.abs(least))
+        bound = least + constants - 1.01 * error - TINY
         return np.where(np.isfinite(bound), bound, -np.inf)
 
     def _through(self, rows: Array, k: int, part: _Part, given: Multipliers) -> tuple[Array, Array, Array]:
@@ -235,45 +216,38 @@ class Checker:
         slope, chord, offset = _lines(part.lower[source], part.upper[source], phase, slopes)
         above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
         added = below @ offset[0] if len(offset) == 1 else (below * offset).sum(axis=1)
-        error = _gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))
+        error = gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))
         passed = above * slope + below * chord
         if phase.any():
-            gamma = np.maximum(gammas * phase, 0.0) * phase
-            passed = passed + gamma
-            error += 8 * _UNIT * (np.abs(gamma) @ size)
+            multiplier = np.maximum(gammas * phase, 0.0) * phase
+            passed = passed + multiplier
+            error += 8 * UNIT * (np.abs(multiplier) @ size)
         return passed, added, error
 
     def _least(self, rows: Array) -> tuple[Array, Array]:
         """(min of rows @ x over the inputs or less, its error)."""
-        size, gamma = np.maximum(np.abs(self._low), np.abs(self._high)), _gamma(rows.shape[1] + 8)
+        size, relative = np.maximum(np.abs(self._low), np.abs(self._high)), gamma(rows.shape[1] + 8)
         least = np.maximum(rows, 0.0) @ self._low + np.minimum(rows, 0.0) @ self._high
-        error = gamma * (np.abs(rows) @ size)
+        error = relative * (np.abs(rows) @ size)
         if self._ball is None:
             return least, error
         # Moving coordinate i by d_i gains |a_i| d_i, of which the ball pays min(|a_i|, t) d_i: at most t radius in
         # all, for any t >= 0. Best is the entry at which the larger ones have spent the radius (fractional knapsack).
         centre, radius = self._ball
-        room = np.where(rows > 0, centre - self._low, self._high - centre) * (1 + 4 * _UNIT)
+        room = np.where(rows > 0, centre - self._low, self._high - centre) * (1 + 4 * UNIT)
         order = np.argsort(-np.abs(rows), axis=1)
         entries = np.take_along_axis(np.abs(rows), order, axis=1)
         spent = np.cumsum(np.take_along_axis(room, order, axis=1), axis=1) >= radius
         price = np.where(spent, entries, 0.0).max(axis=1)
         gain = price * radius + (np.maximum(np.abs(rows) - price[:, None], 0.0) * room).sum(axis=1)
         inside = rows @ centre - gain
-        error = error + gamma * ((np.abs(rows) * (np.abs(centre) + room)).sum(axis=1) + price * radius)
+        error = error + relative * ((np.abs(rows) * (np.abs(centre) + room)).sum(axis=1) + price * radius)
         return np.maximum(least, inside), error
-
-
-def _gamma(terms: int) -> float:
-    return 2.0 * (terms + 16) * _UNIT
 
 
 def _lines(lower: Array, upper: Array, phase: Array, slopes: Array) -> tuple[Array, Array, Array]:
     """(slope below, slope above, offset above) of the lines around each ReLU, (R or 1, n); slopes are at most 1."""
-    left, right = np.minimum(lower, 0.0), np.maximum(upper, 0.0)
-    chord = np.clip(right / np.maximum(right - left, 1e-150), 0.0, 1.0)
-    offset = np.maximum(-chord * left, right * (1.0 - chord)) * (1.0 + 8 * _UNIT) + _TINY
-    slope = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, np.clip(np.nan_to_num(slopes), 0.0, 1.0)))
+    slope, chord, offset = relu_lines(lower, upper, slopes)
     free = phase == 0
     return np.where(free, slope, phase < 0), np.where(free, chord, phase < 0), np.where(free, offset, 0.0)
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from sokbench.core.errors import InvalidInput
 
-from .proof_check import Array, Checked, Checker, Refused
+from .proof_arithmetic import Array, Checked, Refused
+from .proof_check import Checker
 from .proof_steps import steps_of
 
 if TYPE_CHECKING:

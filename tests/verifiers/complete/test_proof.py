@@ -21,7 +21,7 @@ from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense
 from verifiers.bounds.sets.inputs import input_set
 from verifiers.complete.proof import proof_arrays, write_proof
-from verifiers.complete.proof_check import Refused
+from verifiers.complete.proof_arithmetic import Refused
 from verifiers.complete.proof_claims import check_problems, check_proof, claims_label, read_proofs
 from verifiers.complete.split_decision import Question, decide_rows, question
 from verifiers.complete.split_search import SplitSettings
