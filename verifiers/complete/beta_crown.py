@@ -12,8 +12,8 @@ Decided: a domain without free ReLUs by a linear program. Complete for ReLU netw
 under l_inf with the box, and l1. Smooth activations can be split for ever: then it ends at the limit, or undecided.
 Other operations keep CROWN's lines, and a problem that these leave open ends undecided.
 
-Where inputs are few and unstable neurons many (ACAS Xu), the input is split instead of ReLUs for half of the time,
-unless a proof is to be written (`few_inputs`).
+Where inputs are few and unstable neurons many (ACAS Xu), the input is split instead of ReLUs for half of the time
+(`few_inputs`).
 
 What the verdicts rest on: verified by a bound of every leaf computed in float64 and rounded outward; falsified by an
 input judged in float64 (attacks come first, and every batch of domains offers the points where its bounds are taken).
@@ -101,9 +101,17 @@ class BetaCrown(GraphMethod, CompleteVerifier):
             return self._with_proof(problem, asked, Path(self.proofs), deadline)
 
     def _with_proof(self, problem: Problem, asked: Question, folder: Path, deadline: Deadline) -> Outcome:
+        from .box_proof import BoxTree, write_box_proof
+        from .few_inputs import split_inputs
         from .proof import Searched, proof_arrays, write_proof
         from .split_decision import decide_rows
 
+        def write_boxes(tree: BoxTree) -> Path:
+            return write_box_proof(problem, asked.relaxed.exact.inputs.interval(), asked.start, tree, folder)
+
+        outcome = split_inputs(asked, deadline, write=write_boxes)
+        if outcome is not None:
+            return outcome
         written = []
 
         def write(searched: Searched) -> None:

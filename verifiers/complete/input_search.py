@@ -7,7 +7,7 @@ proved in a box is never asked again below it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from verifiers.bounds.relaxations.relu import ADAPTIVE, Relaxation
 from verifiers.bounds.sets.inputs import Box, Interval
 from verifiers.graph.graph import Graph
 
+from .box_proof import BoxTree
+
 Witness = Callable[[Tensor], Tensor | None]
 """Inputs (P, *shape) -> a counterexample among them, or None."""
 
@@ -31,18 +33,21 @@ _BYTES = 1 << 30  # of open boxes, beyond which the search goes deep first, so t
 @dataclass(frozen=True)
 class Boxes:
     """D boxes. lower, upper: (D, *shape); known: (D, K) bounds of the margins; depth: (D,) how often they were halved;
-    hidden: bounds of the input of every ReLU, (D, ...) by node (none where no one uses them)."""
+    node: (D,) of the tree; hidden: bounds of the input of every ReLU, (D, ...) by node of the graph (none where no one
+    uses them)."""
 
     lower: Tensor
     upper: Tensor
     known: Tensor
     depth: Tensor
+    node: Tensor
     hidden: dict[int, Interval]
 
     @staticmethod
     def root(hull: Interval, known: Tensor, hidden: dict[int, Interval]) -> Boxes:
         """hull: (1, *shape); known: (K,); hidden: (1, ...)."""
-        return Boxes(*hull, known[None], torch.zeros(1, dtype=torch.long), hidden)
+        zero = torch.zeros(1, dtype=torch.long)
+        return Boxes(*hull, known[None], zero, zero, hidden)
 
     @property
     def least(self) -> Tensor:
@@ -51,16 +56,16 @@ class Boxes:
 
     def take(self, rows: Tensor) -> Boxes:
         hidden = {index: Interval(*(side[rows] for side in sides)) for index, sides in self.hidden.items()}
-        return Boxes(self.lower[rows], self.upper[rows], self.known[rows], self.depth[rows], hidden)
+        return Boxes(self.lower[rows], self.upper[rows], self.known[rows], self.depth[rows], self.node[rows], hidden)
 
     def join(self, other: Boxes) -> Boxes:
         hidden = {
             index: Interval(*(torch.cat(pair) for pair in zip(sides, other.hidden[index], strict=True)))
             for index, sides in self.hidden.items()
         }
-        ours, theirs = ((b.lower, b.upper, b.known, b.depth) for b in (self, other))
-        lower, upper, known, depth = (torch.cat(pair) for pair in zip(ours, theirs, strict=True))
-        return Boxes(lower, upper, known, depth, hidden)
+        ours, theirs = ((b.lower, b.upper, b.known, b.depth, b.node) for b in (self, other))
+        lower, upper, known, depth, node = (torch.cat(pair) for pair in zip(ours, theirs, strict=True))
+        return Boxes(lower, upper, known, depth, node, hidden)
 
     def bytes(self) -> int:
         """What all of them take up."""
@@ -75,13 +80,14 @@ Bounder = Callable[[Boxes], BoxResult]
 @dataclass(frozen=True)
 class InputResult:
     """bound: proved lower bound of the least margin over all boxes; witness; boxes: how many were bounded; left: how
-    many are open; stuck: whether the search gave up at a box that is too small to be halved."""
+    many are open; stuck: whether the search gave up at a box that is too small to be halved; tree: of all boxes."""
 
     bound: float
     witness: Tensor | None
     boxes: int
     left: int
     stuck: bool
+    tree: BoxTree
 
 
 def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, deadline: Deadline) -> InputResult:
@@ -90,7 +96,7 @@ def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, de
     The two halves of a box share the cut, so that they cover it.
     """
     finest = _FINEST * int((root.lower < root.upper).sum())
-    open_, proved, boxes, stuck, found = root, torch.inf, 0, False, None
+    open_, proved, boxes, stuck, found, tree = root, torch.inf, 0, False, None, BoxTree()
     while len(open_.lower) and found is None and not stuck and not deadline.expired():
         some, rest = _next(open_, batch)
         try:
@@ -98,7 +104,9 @@ def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, de
         except OutOfTime:
             break
         boxes += len(some.lower)
-        some = Boxes(some.lower, some.upper, torch.maximum(some.known, result.bounds), some.depth, result.hidden)
+        some = replace(some, known=torch.maximum(some.known, result.bounds), hidden=result.hidden)
+        if result.shown is not None:
+            tree.show(some.node, result.shown)
         closed = some.least > 0
         proved = min(proved, float(some.least[closed].min())) if bool(closed.any()) else proved
         left = (~closed).nonzero().squeeze(1)
@@ -106,11 +114,11 @@ def search_boxes(root: Boxes, bounder: Bounder, witness: Witness, batch: int, de
             some = some.take(left)
             found = witness(torch.cat([(some.lower + some.upper) / 2, result.points[left]]))
             stuck = int(some.depth.max()) >= finest
-            some = some if stuck else _halves(some, result.influence[left])
+            some = some if stuck else _halves(some, result.influence[left], tree)
             rest = rest.join(some)
         open_ = rest
     least = min(proved, float(open_.least.min())) if len(open_.lower) else proved
-    return InputResult(least, found, boxes, len(open_.lower), stuck)
+    return InputResult(least, found, boxes, len(open_.lower), stuck, tree)
 
 
 def _next(open_: Boxes, batch: int) -> tuple[Boxes, Boxes]:
@@ -124,9 +132,12 @@ def _next(open_: Boxes, batch: int) -> tuple[Boxes, Boxes]:
     return open_.take(order[:batch]), open_.take(order[batch:])
 
 
-def box_bounder(state: Relaxed, start: Start, deadline: Deadline, relaxation: Relaxation = ADAPTIVE) -> Bounder:
-    """Bounds of ReLU networks on parts of the input set of `state`: `verifiers.bounds.optimized.many_boxes`."""
-    bounds = ManyBoxes(state.graph, state.exact.inputs.interval(), state.bounds, start, relaxation)
+def box_bounder(
+    state: Relaxed, start: Start, deadline: Deadline, relaxation: Relaxation = ADAPTIVE, keep: bool = False
+) -> Bounder:
+    """Bounds of ReLU networks on parts of the input set of `state`: `verifiers.bounds.optimized.many_boxes`. keep: what
+    shows positive bounds, for a proof."""
+    bounds = ManyBoxes(state.graph, state.exact.inputs.interval(), state.bounds, start, relaxation, keep)
 
     def bounded(some: Boxes) -> BoxResult:
         return bounds.bound(some.lower, some.upper, some.hidden, some.known, deadline)
@@ -154,7 +165,7 @@ def engine_bounder(graph: Graph, label: int, deadline: Deadline) -> Bounder:
     return bounded
 
 
-def _halves(boxes: Boxes, influence: Tensor) -> Boxes:
+def _halves(boxes: Boxes, influence: Tensor, tree: BoxTree) -> Boxes:
     """Both halves of every box, cut at the middle of the coordinate with the largest influence (D, *shape)."""
     width = (boxes.upper - boxes.lower).flatten(1)
     # a little of the width alone, for boxes where the influence vanishes
@@ -167,4 +178,5 @@ def _halves(boxes: Boxes, influence: Tensor) -> Boxes:
     above = boxes.lower.flatten(1).scatter(1, column, cut).reshape(boxes.lower.shape)
     twice = boxes.take(torch.arange(len(cut)).repeat(2))
     lower, upper = torch.cat([boxes.lower, above]), torch.cat([below, boxes.upper])
-    return Boxes(lower, upper, twice.known, twice.depth + 1, twice.hidden)
+    node = tree.split(boxes.node, column[:, 0], cut[:, 0])
+    return Boxes(lower, upper, twice.known, twice.depth + 1, node, twice.hidden)

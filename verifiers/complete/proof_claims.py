@@ -1,6 +1,6 @@
 """Reading proofs, and what they are accepted for: a label that stays on top, or a property in VNN-LIB.
 
-A file holds one proof, the arrays of `proof_check` as .npz, or several of these in a zip archive.
+A file holds one proof, the arrays of `proof_check` or `box_proof_check` as .npz, or several of these in a zip archive.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 
 from sokbench.core.errors import InvalidInput
 
+from .box_proof_check import FORMAT as OF_BOXES
+from .box_proof_check import BoxChecker
 from .proof_arithmetic import Array, Checked, Refused
 from .proof_check import Checker
 from .proof_steps import steps_of
@@ -44,7 +46,8 @@ def check_proof(arrays: dict[str, Array], network: Network) -> Checked:
     try:
         if str(arrays["network"]) != network.sha256:
             raise Refused(f"the proof is about the network {str(arrays['network'])[:12]}, not {network.sha256[:12]}")
-        return Checker(steps_of(network), arrays).check()
+        checker = BoxChecker if str(arrays["format"]) == OF_BOXES else Checker
+        return checker(steps_of(network), arrays).check()
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise Refused(f"the proof is malformed: {error}") from None
 

@@ -16,6 +16,7 @@ Wang et al., Formal Security Analysis of Neural Networks using Symbolic Interval
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sokbench.core.errors import InvalidInput
@@ -46,11 +47,12 @@ class ReluVal(GraphMethod, CompleteVerifier):
         complete=True,
     )
 
-    def __init__(self, batch: int = 256) -> None:
-        """batch: pieces bounded at once."""
+    def __init__(self, batch: int = 256, proofs: str | None = None) -> None:
+        """batch: pieces bounded at once; proofs: folder where the proof of what is verified is written, for
+        `sokbench check-proof` (few inputs, affine maps, ReLUs and sums; `Unsupported` elsewhere)."""
         if batch < 1:
             raise InvalidInput(f"reluval needs batch >= 1, not {batch}")
-        self.batch = batch
+        self.batch, self.proofs = batch, proofs
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         import torch
@@ -60,6 +62,7 @@ class ReluVal(GraphMethod, CompleteVerifier):
         from verifiers.bounds.sets.inputs import Interval, box_around
         from verifiers.graph import graph_of
 
+        from .box_proof import BoxTree, write_box_proof
         from .few_inputs import decide_boxes
         from .input_search import Boxes, box_bounder, engine_bounder
         from .witness import WitnessFinder
@@ -74,11 +77,18 @@ class ReluVal(GraphMethod, CompleteVerifier):
         with torch.no_grad():
             few = takes(graph) and problem.x.numel() <= _FEW
             state = relaxed_input(graph, problem.x, ball, deadline) if few else None
+            write = None
             if state is not None:
-                bounder = box_bounder(state, margin_rows(graph, problem.label, others), deadline)
-                root = Boxes.root(state.exact.inputs.interval(), unknown, dict(state.bounds))
+                start, hull = margin_rows(graph, problem.label, others), state.exact.inputs.interval()
+                bounder = box_bounder(state, start, deadline, keep=self.proofs is not None)
+                root = Boxes.root(hull, unknown, dict(state.bounds))
+                if self.proofs is not None:
+                    folder = Path(self.proofs)
+
+                    def write(tree: BoxTree) -> Path:
+                        return write_box_proof(problem, hull, start, tree, folder)
             else:
                 bounder = engine_bounder(graph, problem.label, deadline)
                 hull = box_around(problem.x[None].double(), ball.radius, ball.low, ball.high)
                 root = Boxes.root(Interval(*hull), unknown, {})
-            return decide_boxes(root, bounder, finder.among, deadline, self.batch)
+            return decide_boxes(root, bounder, finder.among, deadline, self.batch, write)

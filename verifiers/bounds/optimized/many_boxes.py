@@ -34,6 +34,7 @@ from .sweep import Start
 _CHUNK = 1 << 18  # entries of a layer's rows that are on their way at a time: tensors that stay in the cache
 _STEPS, _RATE, _DECAY = 4, 0.5, 0.7  # of the first step of a slope, and per step
 _SETTLED = 1e-300  # an offset below: the line is the ReLU
+_LEVELS = 255  # slopes are multiples of 1 / 255: a proof holds each in one byte
 
 
 def takes(graph: Graph) -> bool:
@@ -42,15 +43,27 @@ def takes(graph: Graph) -> bool:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Functions `row` (P,) found positive in boxes `owner` (P,), by the relaxation's lower slopes or, for the M that
+    are `moved` (P,), by slopes (M, *shape, uint8) / 255 of unstable neurons, by ReLU."""
+
+    owner: Tensor
+    row: Tensor
+    moved: Tensor
+    slopes: dict[int, Tensor]
+
+
+@dataclass(frozen=True)
 class BoxResult:
     """Of D boxes and K functions. bounds: (D, K) lower bounds; influence: (D, *shape) how much splitting a coordinate
-    promises; points: (D, *shape) where the lowest bound is attained; hidden: sound bounds of the input of every ReLU.
-    """
+    promises; points: (D, *shape) where the lowest bound is attained; hidden: sound bounds of the input of every ReLU;
+    shown: how positive bounds were found, if they are to be proved."""
 
     bounds: Tensor
     influence: Tensor
     points: Tensor
     hidden: dict[int, Interval]
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +78,13 @@ class _Reach:
 
 @dataclass(frozen=True)
 class _Ascended:
-    """Of R rows: bounds (R,). Of those that stay open, `live` (P,): minimisers (P, *shape), and for each ReLU what the
-    bound loses per neuron (P, *shape)."""
+    """Of R rows: bounds (R,), the step at which they were attained (R,), and, if kept, the lower slopes there
+    (R, *shape, uint8). Of those that stay open, `live` (P,): minimisers (P, *shape), and for each ReLU what the bound
+    loses per neuron (P, *shape)."""
 
     bounds: Tensor
+    step: Tensor
+    slopes: dict[int, Tensor]
     live: Tensor
     points: Tensor
     gaps: dict[int, Tensor]
@@ -78,7 +94,8 @@ class ManyBoxes:
     """Lower bounds of the rows of `start` (K functions of one node, float64) on parts of an input set.
 
     hull: of the set; bounds: of the input of every ReLU on it; all (1, *shape). relaxation: of the ReLUs, with lower
-    lines through the origin. Slopes of margins are optimised unless the relaxation has parallel lines.
+    lines through the origin. Slopes of margins are optimised unless the relaxation has parallel lines. keep: what shows
+    positive bounds, for a proof.
     """
 
     def __init__(
@@ -88,7 +105,9 @@ class ManyBoxes:
         bounds: Mapping[int, Interval],
         start: Start,
         relaxation: Relaxation = ADAPTIVE,
+        keep: bool = False,
     ) -> None:
+        self._keep = keep
         self._relax, self._steps = relaxation.relu, 0 if relaxation.parallel else _STEPS
         self._rows = BoxRows(graph, hull, bounds)
         self._graph, self._start = graph, start
@@ -104,10 +123,12 @@ class ManyBoxes:
         raised = self._ascend(lower[owner], upper[owner], {i: line[owner] for i, line in lines.items()}, row, deadline)
         bounds = known.clone()
         bounds[owner, row] = torch.maximum(known[owner, row], raised.bounds)
+        shown = _shown(owner, row, raised) if self._keep else None
         owner = owner[raised.live]
         points = (lower + upper) / 2
         points[owner] = raised.points  # of several rows, one
-        return BoxResult(bounds, self._influence(upper - lower, found, owner, raised.gaps, reaches), points, found)
+        influence = self._influence(upper - lower, found, owner, raised.gaps, reaches)
+        return BoxResult(bounds, influence, points, found, shown)
 
     def _hidden(
         self, lower: Tensor, upper: Tensor, known: Mapping[int, Interval], deadline: Deadline
@@ -146,13 +167,18 @@ class ManyBoxes:
         or the steps are used up."""
         live = torch.arange(len(row))
         best = lower.new_full((len(row),), -torch.inf)
+        at, slopes = torch.zeros_like(row), {relu: _bytes(line) for relu, line in lines.items()} if self._keep else {}
         moments: dict[int, Moments] = {}
         for step in range(self._steps + 1):
             deadline.check()
             each = {relu: BoxLines(*line.unbind(dim=1)) for relu, line in lines.items()}
             trace: dict[int, Tensor] = {}
             pulled = self._rows.pull(self._start.index, self._first(row[live]), each.__getitem__, trace)
-            best[live] = torch.maximum(best[live], self._rows.least(pulled, lower, upper)[0])
+            least = self._rows.least(pulled, lower, upper)[0]
+            better = (least > best[live]).nonzero().squeeze(1)
+            best[live[better]], at[live[better]] = least[better], step
+            for relu, kept in slopes.items():
+                kept[live[better]] = _bytes(lines[relu][better])
             points = torch.where(pulled.rows[0] > 0, lower, upper)
             if step == self._steps or not bool((best[live] <= 0).any()):
                 break
@@ -162,7 +188,8 @@ class ManyBoxes:
                 live, lower, upper = live[left], lower[left], upper[left]
                 lines = {relu: line[left] for relu, line in lines.items()}
                 moments = {relu: moment.take(left) for relu, moment in moments.items()}
-        return _Ascended(best, live, points, {relu: _gap(rows[0], each[relu]) for relu, rows in trace.items()})
+        gaps = {relu: _gap(rows[0], each[relu]) for relu, rows in trace.items()}
+        return _Ascended(best, at, slopes, live, points, gaps)
 
     def _first(self, row: Tensor) -> Pulled:
         start = self._start.take(row)
@@ -185,7 +212,8 @@ class ManyBoxes:
                 (source,) = self._graph.nodes[relu].inputs
                 gradient = trace[relu][0].clamp(min=0) * values[source] * (offset > _SETTLED)
                 moment = moments.setdefault(relu, Moments.like(low))
-                low = (low + _RATE * _DECAY**step * moment.step(gradient, step + 1)).clamp(0, 1)
+                low = low + _RATE * _DECAY**step * moment.step(gradient, step + 1)
+                low = low.clamp_(0, 1).mul_(_LEVELS).round_().div_(_LEVELS)
             moved[relu] = torch.stack([low, chord, offset], dim=1)
         return moved
 
@@ -205,6 +233,18 @@ class ManyBoxes:
                 share = shares[reach.relu][reach.owner, reach.entry]
                 found.index_add_(0, reach.owner, share[:, None] * reach.rows)
         return found.reshape(width.shape) * width
+
+
+def _bytes(lines: Tensor) -> Tensor:
+    """The lower slopes of lines (R, 3, *shape), where they matter."""
+    return torch.where(lines[:, 2] > _SETTLED, lines[:, 0] * _LEVELS, 0.0).round().to(torch.uint8)
+
+
+def _shown(owner: Tensor, row: Tensor, raised: _Ascended) -> Shown:
+    good = (raised.bounds > 0).nonzero().squeeze(1)
+    moved = raised.step[good] > 0
+    slopes = {relu: slopes[good[moved]] for relu, slopes in raised.slopes.items()}
+    return Shown(owner[good], row[good], moved, slopes)
 
 
 def _of_owners(lines: Mapping[int, Tensor], owner: Tensor) -> LinesAt:
