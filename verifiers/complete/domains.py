@@ -55,6 +55,15 @@ class Columns:
         below, above = (self.gather(side, count) for side in sides)
         return torch.cat([below, *(self.part(index, above) for index in self.above)], dim=1)
 
+    def gather_lines(self, slopes: Tensor, curves: Relus) -> Tensor:
+        """(R, width): the slopes of ReLUs from vectors, those of smooth activations from lines (R, *shape)."""
+        if not self.above:
+            return slopes
+        lines = self.gather(curves, len(slopes))
+        for index in self.first.keys() - self.above.keys():
+            self.part(index, lines)[:] = self.part(index, slopes)
+        return lines
+
     def part(self, index: int, vectors: Tensor) -> Tensor:
         """The columns (R, n) of one node."""
         return vectors[:, self.first[index] : self.first[index] + len(self.entries[index])]

@@ -7,7 +7,8 @@ that are never active), columns are the neurons that can be split.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sokbench.core.errors import Unsupported
+from verifiers.bounds.optimized.relaxed import both_sides
 
 from .domains import Columns
 from .proof_arithmetic import Array
@@ -27,19 +29,27 @@ from .refined_search import RefinedResult
 if TYPE_CHECKING:
     from sokbench.core.network import Network
     from sokbench.core.problem import Ball, Problem
-    from verifiers.bounds.optimized.relaxed import Found
+    from verifiers.bounds.optimized.relaxed import Found, Relaxed
+    from verifiers.bounds.optimized.sweep import Start
+    from verifiers.bounds.sets.inputs import Interval
 
     from .split_decision import Question
+
+_SCARCE = 1e-4  # of the bounds without splits
 
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search leaves for its proof. result: with the proof kept; kept: by ReLU node, the entries that the search
+    """What a search leaves for its proof. result: with the proof kept; kept: by activation, the entries that the search
     worked on; columns: of these."""
 
     result: RefinedResult
     kept: dict[int, Tensor]
     columns: Columns
+
+    def neurons(self, index: int) -> Tensor:
+        """Of the whole network, those of activation `index` that have columns."""
+        return self.kept[index][self.columns.entries[index]]
 
 
 def refuse_uncheckable(network: Network, ball: Ball) -> None:
@@ -51,71 +61,109 @@ def refuse_uncheckable(network: Network, ball: Ball) -> None:
 
 def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[str, Array]:
     """The proof that all rows of `asked` are positive."""
-    lower, upper = asked.relaxed.exact.inputs.interval()
-    layer_of = {index: place for place, index in enumerate(asked.relaxed.graph.relus)}
-    arrays: dict[str, Array] = {
-        "format": np.array(FORMAT),
-        "network": np.array(problem.network.sha256),
-        "label": np.array(problem.label),
-        "lower": lower.flatten().numpy(),
-        "upper": upper.flatten().numpy(),
-        "rows": asked.start.rows.numpy(),
-        "offsets": asked.start.constants.numpy(),
-    }
+    layer_of = {index: place for place, index in enumerate(sorted(asked.relaxed.bounds))}
+    arrays = claim_arrays(FORMAT, problem, asked.relaxed.exact.inputs.interval(), asked.start)
     if not asked.relaxed.exact.inputs.is_box:
         arrays["centre"] = problem.x.double().flatten().numpy()
         arrays["radius"] = np.array(float(problem.ball.radius))
-    arrays |= _leaves(searched, layer_of)
+    for index, layer in layer_of.items():
+        arrays[f"neurons{layer}"] = searched.neurons(index).numpy()
+    precision = _precision(asked, searched)
+    arrays |= _tree(searched, layer_of) | _leaves(searched, layer_of, precision)
     for number, (path, proved) in enumerate(searched.result.proof.items()):
         # the root's bounds were raised in the whole network, those of the other states in the smaller one
-        for index, found in (proved.found if path else asked.relaxed.found).items():
-            arrays |= _raised(f"state{number}_layer{layer_of[index]}", index, found, searched, layer_of, not path)
+        relaxed = proved.relaxed if path else asked.relaxed
+        for index, found in relaxed.found.items():
+            entries = searched.kept[index][found.entries] if path else found.entries
+            arrays[f"state{number}_layer{layer_of[index]}_entries"] = entries.numpy()
+            for kind, below, values in _raised(relaxed, index, found):
+                columns = searched.columns.entries[below] if path else searched.neurons(below)
+                chosen = values.flatten(1)[:, columns].to(precision).numpy()
+                arrays[f"state{number}_layer{layer_of[index]}_{kind}{layer_of[below]}"] = chosen
     return arrays
 
 
-def _leaves(searched: Searched, layer_of: dict[int, int]) -> dict[str, Array]:
-    """Columns, the tree, and the multipliers of its leaves."""
+def claim_arrays(form: str, problem: Problem, hull: Interval, start: Start) -> dict[str, Array]:
+    """What every proof begins with: that all rows of `start` are positive on the box `hull` (1, *shape)."""
+    return {
+        "format": np.array(form),
+        "network": np.array(problem.network.sha256),
+        "label": np.array(problem.label),
+        "lower": hull.lower.flatten().numpy(),
+        "upper": hull.upper.flatten().numpy(),
+        "rows": start.rows.numpy(),
+        "offsets": start.constants.numpy(),
+    }
+
+
+def _precision(asked: Question, searched: Searched) -> torch.dtype:
+    """Of slopes: ReLUs' were found in float32. A line at a smooth activation is moved by the rounding of its slope,
+    which may not cost what little a leaf has."""
+    least = min((leaf.bound for proved in searched.result.proof.values() for leaf in proved.leaves), default=math.inf)
+    scarce = bool(searched.columns.above) and least < _SCARCE * float(asked.bounds.abs().max())
+    return torch.float64 if scarce else torch.float32
+
+
+def _tree(searched: Searched, layer_of: dict[int, int]) -> dict[str, Array]:
+    """The splits, states and leaves; a column of the proof is one of the search with a cut, the state's."""
     columns, proof = searched.columns, searched.result.proof
-    leaves = [leaf for proved in proof.values() for leaf in proved.leaves]
-    owners, neurons = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    arrays: dict[str, Array] = {}
-    for index, entries in columns.entries.items():
-        owners.append(np.full(len(entries), layer_of[index]))
-        neurons.append(searched.kept[index][entries].numpy())
-    for kind in ("slopes", "gammas"):
-        vectors = _stack([getattr(leaf, kind) for leaf in leaves], columns.width)
-        for index, layer in layer_of.items():
-            arrays[f"leaf_{kind}{layer}"] = columns.part(index, vectors).numpy()
-    arrays["columns_layer"], arrays["columns_neuron"] = np.concatenate(owners), np.concatenate(neurons)
-    arrays["state_paths"], arrays["state_ends"] = _flat(list(proof))
-    arrays["leaf_paths"], arrays["leaf_ends"] = _flat([leaf.path for leaf in leaves])
-    arrays["leaf_state"] = np.repeat(np.arange(len(proof)), [len(proved.leaves) for proved in proof.values()])
-    arrays["leaf_target"] = np.array([leaf.target for leaf in leaves], dtype=np.int64)
-    return arrays
+    numbers: dict[tuple[int, float], int] = {}
+
+    def renamed(path: Sequence[int], owners: Sequence[tuple[int, ...]]) -> list[int]:
+        found = []
+        for split, owner in zip(path, owners, strict=True):
+            column = abs(split) - 1
+            key = (column, proof[owner].relaxed.cut(*columns.neuron(column)))
+            number = numbers.setdefault(key, len(numbers)) + 1
+            found.append(number if split > 0 else -number)
+        return found
+
+    states = [renamed(path, [path[:end] for end in range(len(path))]) for path in proof]
+    leaves = [renamed(leaf.path, [path] * len(leaf.path)) for path, proved in proof.items() for leaf in proved.leaves]
+    places = [columns.neuron(column) for column, _ in numbers]
+    arrays = {
+        "columns_layer": [layer_of[index] for index, _ in places],
+        "columns_neuron": [int(searched.kept[index][entry]) for index, entry in places],
+        "leaf_state": np.repeat(np.arange(len(proof)), [len(proved.leaves) for proved in proof.values()]),
+        "leaf_target": [leaf.target for proved in proof.values() for leaf in proved.leaves],
+    }
+    for name, paths in (("state", states), ("leaf", leaves)):
+        arrays[f"{name}_paths"] = [split for path in paths for split in path]
+        arrays[f"{name}_ends"] = np.cumsum([len(path) for path in paths])
+    integers = {name: np.array(values, dtype=np.int64) for name, values in arrays.items()}
+    return integers | {"columns_cut": np.array([cut for _, cut in numbers], dtype=np.float64)}
 
 
-def _raised(
-    name: str, index: int, found: Found, searched: Searched, layer_of: dict[int, int], whole: bool
-) -> dict[str, Array]:
-    """How the bounds of ReLU `index` were raised; whole: in the whole network."""
-    arrays = {f"{name}_entries": (found.entries if whole else searched.kept[index][found.entries]).numpy()}
-    for kind, values in (("slopes", found.slopes), ("gammas", found.gammas)):
-        for below, dense in values.items():
-            entries = searched.columns.entries[below]
-            chosen = searched.kept[below][entries] if whole else entries
-            arrays[f"{name}_{kind}{layer_of[below]}"] = dense.flatten(1)[:, chosen].numpy()
-    return arrays
+def _leaves(searched: Searched, layer_of: dict[int, int], precision: torch.dtype) -> dict[str, Array]:
+    """The multipliers of leaves; float64 where they come from a linear program."""
+    leaves = [leaf for proved in searched.result.proof.values() for leaf in proved.leaves]
+    slopes, gammas = (
+        torch.stack([getattr(leaf, kind) for leaf in leaves]) if leaves else torch.zeros(0, searched.columns.width)
+        for kind in ("slopes", "gammas")
+    )
+    parts = {}
+    for index, layer in layer_of.items():
+        parts[f"leaf_slopes{layer}"] = searched.columns.part(index, slopes.to(precision)).numpy()
+        parts[f"leaf_gammas{layer}"] = searched.columns.part(index, gammas).numpy()
+    return parts
 
 
-def _stack(vectors: Sequence[Tensor], width: int) -> Tensor:
-    """(L, width), in float64 only if some are."""
-    dtype = torch.float64 if any(vector.dtype == torch.float64 for vector in vectors) else torch.float32
-    return torch.stack([vector.to(dtype) for vector in vectors]) if vectors else torch.zeros(0, width)
-
-
-def _flat(paths: Sequence[tuple[int, ...]]) -> tuple[Array, Array]:
-    ends = np.cumsum([len(path) for path in paths], dtype=np.int64)
-    return np.array([split for path in paths for split in path], dtype=np.int64), ends
+def _raised(relaxed: Relaxed, index: int, found: Found) -> Iterator[tuple[str, int, Tensor]]:
+    """(kind, node, values (2 P, *shape)) of how the bounds of the input of node `index` were raised."""
+    start = both_sides(relaxed, relaxed.graph.nodes[index].inputs[0], found.entries)
+    pieces: dict[int, list[Tensor]] = {}
+    if found.slopes.keys() - relaxed.graph.relus:
+        for rows in torch.split(torch.arange(len(start.rows)), relaxed.at_once()):
+            slopes, gammas = ({i: v[rows] for i, v in part.items()} for part in (found.slopes, found.gammas))
+            for below, taken in relaxed.curve_slopes(start.take(rows), slopes, gammas).items():
+                pieces.setdefault(below, []).append(taken)
+    for below, dense in found.slopes.items():
+        if below in relaxed.graph.relus:
+            yield "slopes", below, dense
+        elif below in pieces:
+            yield "slopes", below, torch.cat(pieces[below])
+    for below, dense in found.gammas.items():
+        yield "gammas", below, dense
 
 
 def write_proof(arrays: dict[str, Array], folder: Path) -> Path:

@@ -1,17 +1,20 @@
 """Checks proofs of branch and bound, with arithmetic of its own: numpy, float64, every error counted.
 
 A proof claims that rows @ f(x) + offsets > 0 for every x of a box, or of the part of it in an l1 ball, for a network f
-of affine maps, sums and ReLUs. It consists of
-- states: sets of fixed phases, each one split more than its parent, with lower slopes and phase multipliers that show
-  tighter bounds of pre-activations there;
+of affine maps, sums, ReLUs and smooth activations. It consists of
+- columns: a neuron of an activation and a cut c, 0 for ReLUs; to split it is to take z <= c on one side, z >= c on the
+  other, where z is the activation's input;
+- states: sets of splits, each one more than its parent's, with slopes and multipliers that show tighter bounds of
+  pre-activations there;
 - leaves: for a state and a row, further splits and the multipliers that show the row positive on that part.
-Nothing in it is trusted: slopes are clipped to [0, 1], multipliers to the sign of their phase, bounds are computed
-here, and the leaves of a row must cover everything: both sides of every split.
+Nothing in it is trusted: offsets of lines are computed here from any slopes (lower ones of ReLUs, those of the line
+that a row takes at other activations), a multiplier g of a neuron in [l, u] adds g z - max(g l, g u) <= 0, and the
+leaves of a row must cover everything: both sides of every split, at the same cut.
 
 Arithmetic. Through a matrix z = W h + b, rows a become a W with constant a b. In float64 that errs by less than
 gamma |a| (|W| H + |b|), gamma = 2 (n + 8) 2^-53 for sums of n products, H >= |h|; data that were themselves rounded
-may be off by `weight_error`, `bias_error`. Through ReLU lines the error is below gamma |a| (Z + t). All errors are
-added up and taken off the bound, with one percent for the rounding of the errors themselves.
+may be off by `weight_error`, `bias_error`. Through ReLU lines the error is below gamma |a| (Z + t), others:
+`proof_curves`. All errors are added up and taken off the bound, with one percent for the rounding of the errors.
 """
 
 from __future__ import annotations
@@ -29,18 +32,18 @@ if TYPE_CHECKING:
     from .proof_steps import Step
 
 Path = tuple[int, ...]
-Multipliers = list[tuple[Array, Array, Array]]  # per ReLU, each (R or 1, n): lower slopes, multipliers, their phases
-FORMAT = "sokbench-proof-2"
+Interval = tuple[Array, Array]  # of an activation's inputs, both (R or 1, n)
+Multipliers = list[tuple[Array, Array, Interval]]  # per activation, each (R or 1, n): slopes, multipliers, of where
+FORMAT = "sokbench-proof-3"
 _CHUNK = 1 << 22  # entries of a tensor of multipliers
 
 
 @dataclass
 class _Part:
-    """Where phases hold (per ReLU (n,), +1: z <= 0): bounds of all steps there (n,)."""
+    """Bounds (n,) of all steps where some splits hold."""
 
     lower: list[Array]
     upper: list[Array]
-    phase: list[Array]
 
     def size(self, step: int) -> Array:
         return np.maximum(np.abs(self.lower[step]), np.abs(self.upper[step]))
@@ -61,12 +64,14 @@ class Checker:
         shapes = [self._low.shape, self._offsets.shape, self._rows.shape]
         if shapes != [(steps[0].width,), (len(self._rows),), (len(self._rows), steps[-1].width)] or not inside:
             raise Refused("inputs or rows do not fit the network")
-        self._relus = [index for index, step in enumerate(steps) if step.is_relu]
-        self._widths = [steps[index].width for index in self._relus]
-        self._owner, self._neuron = owner, neuron = proof["columns_layer"], proof["columns_neuron"]
-        if any(not 0 <= j < self._widths[k] for k, j in zip(owner.tolist(), neuron.tolist(), strict=True)):
+        self._layers = [index for index, step in enumerate(steps) if step.is_relu or step.curve]
+        widths = [steps[index].width for index in self._layers]
+        self._columns = list(
+            zip(*(proof[f"columns_{part}"].tolist() for part in ("layer", "neuron", "cut")), strict=True)
+        )
+        if any(not (0 <= j < widths[k] and np.isfinite(cut)) for k, j, cut in self._columns):
             raise Refused("a column stands for no neuron of the network")
-        self._at_once = max(1, _CHUNK // (1 + sum(self._widths)))
+        self._at_once = max(1, _CHUNK // (1 + sum(widths)))
 
     def check(self) -> Checked:
         """Raises `Refused`, or what numpy raises of arrays that make no sense."""
@@ -89,52 +94,61 @@ class Checker:
         """Bounds of a state: its parent's, its split, and what its multipliers add, step by step."""
         if path:
             part = _Part(*([values.copy() for values in side] for side in vars(parts[path[:-1]]).values()))
-            self._fix(part.phase, path[-1])
-            for relu, phase in zip(self._relus, part.phase, strict=True):
-                (source,) = self._steps[relu].sources
-                part.lower[source][phase < 0] = np.maximum(part.lower[source][phase < 0], 0.0)
-                part.upper[source][phase > 0] = np.minimum(part.upper[source][phase > 0], 0.0)
+            self._cut(self._intervals(part), path[-1])
         else:
-            part = _Part([self._low], [self._high], [np.zeros(width, dtype=np.int8) for width in self._widths])
+            part = _Part([self._low], [self._high])
         for index in range(len(self._steps)):
             if index and not path:
                 for side, bound in zip((part.lower, part.upper), self._interval(index, part), strict=True):
                     side.append(bound)
             known = not index or (self._ball is None and self._steps[index].is_exact)
-            for k in (
-                [] if known else [k for k, relu in enumerate(self._relus) if self._steps[relu].sources == (index,)]
-            ):
-                self._improve(part, index, f"state{number}_layer{k}", first=not path)
+            for k, layer in enumerate(() if known else self._layers):
+                if self._steps[layer].sources == (index,):
+                    self._improve(part, index, f"state{number}_layer{k}", bool(self._steps[layer].curve), not path)
         return part
 
     def _paths(self, owner: str) -> list[Path]:
         flat, ends = self._proof[f"{owner}_paths"], self._proof[f"{owner}_ends"]
         return [tuple(part.tolist()) for part in np.split(flat, ends)[:-1]]
 
-    def _fix(self, phase: list[Array], split: int) -> None:
-        if not 1 <= abs(split) <= len(self._owner):
+    def _intervals(self, part: _Part) -> list[Interval]:
+        """Of the inputs of all activations, (n,); of those whose bounds are known, while these are computed."""
+        known = [layer for layer in self._layers if layer < len(part.lower)]
+        sources = [source for layer in known for source in self._steps[layer].sources]
+        return [(part.lower[source], part.upper[source]) for source in sources]
+
+    def _cut(self, intervals: list[Interval], split: int) -> None:
+        """Take one side of a column, positive: the lower one."""
+        if not 1 <= abs(split) <= len(self._columns):
             raise Refused(f"the split {split} is no column")
-        column = abs(split) - 1
-        phase[self._owner[column]][self._neuron[column]] = 1 if split > 0 else -1
+        layer, neuron, cut = self._columns[abs(split) - 1]
+        lower, upper = intervals[layer]
+        if split > 0:
+            upper[neuron] = min(upper[neuron], cut)
+        else:
+            lower[neuron] = max(lower[neuron], cut)
 
     def _interval(self, index: int, part: _Part) -> tuple[Array, Array]:
         step = self._steps[index]
         low, high = part.lower[step.sources[0]], part.upper[step.sources[0]]
         if step.is_relu:
             return np.maximum(low, 0.0), np.maximum(high, 0.0)
+        if step.curve:
+            return step.curve.interval(low, high)
         if step.matrix is None:
             low, high = low + part.lower[step.sources[1]], high + part.upper[step.sources[1]]
             error = 4 * UNIT * np.maximum(np.abs(low), np.abs(high)) + TINY
             return low - error, high + error
         return affine_range(step.matrix, low, high)
 
-    def _improve(self, part: _Part, index: int, name: str, first: bool) -> None:
-        """The bounds that multipliers `name` show of step `index`; at the `first` state CROWN's for all others."""
+    def _improve(self, part: _Part, index: int, name: str, smooth: bool, first: bool) -> None:
+        """The bounds that multipliers `name` show of step `index`, the input of a ReLU or a `smooth` activation; at the
+        `first` state CROWN's for all others."""
         lower, upper = part.lower[index], part.upper[index]
         given = self._proof.get(f"{name}_entries", np.zeros(0, dtype=int))
         likely = np.where(lower + upper > 0, 1.0, -1.0)
         for sign in (likely, -likely) if first else ():  # no need for the other side of what the first shows stable
-            unstable = np.setdiff1d(np.flatnonzero((lower < 0) & (upper > 0)), given)
+            unstable = np.setdiff1d(np.flatnonzero(((lower < 0) & (upper > 0)) | smooth), given)
             self._raise(part, index, unstable, sign[unstable], None)
         self._raise(part, index, np.tile(given, 2), np.repeat([1.0, -1.0], len(given)), name)
 
@@ -143,36 +157,37 @@ class Checker:
         for some in _pieces(np.arange(len(entries)), self._at_once):
             rows = np.zeros((len(some), self._steps[index].width))
             rows[np.arange(len(some)), entries[some]] = signs[some]
-            found = self._below(rows, np.zeros(len(some)), index, part, self._given(part, name, some, part.phase))
+            given = self._given(part, name, some, self._intervals(part))
+            found = self._below(rows, np.zeros(len(some)), index, part, given)
             for side, best, sign in ((part.lower[index], np.maximum, 1.0), (part.upper[index], np.minimum, -1.0)):
                 mine = some[signs[some] == sign]
                 side[entries[mine]] = best(side[entries[mine]], sign * found[signs[some] == sign])
 
-    def _given(self, part: _Part, name: str | None, rows: Array, phases: list[Array]) -> Multipliers:
+    def _given(self, part: _Part, name: str | None, rows: Array, intervals: list[Interval]) -> Multipliers:
         """The multipliers `name` of some of its rows; CROWN's slopes and none where it says nothing."""
         found = []
-        for k, (relu, phase) in enumerate(zip(self._relus, phases, strict=True)):
-            (source,) = self._steps[relu].sources
-            if source >= len(part.lower):  # bounds not known yet: above the rows, which never get there
-                break
-            crown = (part.upper[source] >= -part.lower[source]).astype(float)[None]
-            both = {"slopes": crown, "gammas": np.zeros_like(crown)}
-            mine = np.flatnonzero(self._owner == k)
-            for kind in both if len(mine) else ():
+        for k, (lower, upper) in enumerate(intervals):
+            step, neurons = self._steps[self._layers[k]], self._proof[f"neurons{k}"]
+            low, high = (side[step.sources[0]] for side in (part.lower, part.upper))
+            usual = step.curve.usual_slopes(low, high) if step.curve else (high >= -low).astype(float)
+            both = {"slopes": usual[None], "gammas": np.zeros((1, step.width))}
+            for kind in both:
                 if (key := f"{name}_{kind}{k}") in self._proof:
                     both[kind] = both[kind].repeat(len(rows), axis=0)
-                    both[kind][:, self._neuron[mine]] = self._proof[key][rows]
-            found.append((both["slopes"], both["gammas"], np.atleast_2d(phase)))
+                    both[kind][:, neurons] = self._proof[key][rows]
+            found.append((both["slopes"], both["gammas"], (np.atleast_2d(lower), np.atleast_2d(upper))))
         return found
 
     def _leaves(self, part: _Part, chosen: Array, paths: list[Path]) -> float:
         """Least bound of some leaves of a state; raises `Refused` unless all are positive."""
-        phase = [np.repeat(one[None], len(chosen), axis=0) for one in part.phase]
+        intervals = [
+            (low[None].repeat(len(chosen), 0), up[None].repeat(len(chosen), 0)) for low, up in self._intervals(part)
+        ]
         for place, leaf in enumerate(chosen.tolist()):
             for split in paths[leaf]:
-                self._fix([one[place] for one in phase], split)
+                self._cut([(low[place], up[place]) for low, up in intervals], split)
         targets = self._proof["leaf_target"][chosen]
-        given = self._given(part, "leaf", chosen, phase)
+        given = self._given(part, "leaf", chosen, intervals)
         found = self._below(self._rows[targets], self._offsets[targets], len(self._steps) - 1, part, given)
         worst = int(found.argmin())
         if not found[worst] > 0:
@@ -187,8 +202,8 @@ class Checker:
                 continue
             rows, step = pending.pop(place), self._steps[place]
             size = part.size(step.sources[0])
-            if step.is_relu:
-                rows, added, error = self._through(rows, self._relus.index(place), part, given)
+            if place in self._layers:
+                rows, added, error = _through(rows, step, given[self._layers.index(place)], size)
                 constants = constants + added
                 slack += error + 4 * UNIT * np.abs(constants)
             elif step.matrix is not None:
@@ -207,22 +222,6 @@ class Checker:
         error = slack + error + 8 * UNIT * (np.abs(constants) + np.abs(least))
         bound = least + constants - 1.01 * error - TINY
         return np.where(np.isfinite(bound), bound, -np.inf)
-
-    def _through(self, rows: Array, k: int, part: _Part, given: Multipliers) -> tuple[Array, Array, Array]:
-        """(rows below ReLU k, constants added, error)."""
-        (source,) = self._steps[self._relus[k]].sources
-        size = part.size(source)
-        slopes, gammas, phase = given[k]
-        slope, chord, offset = _lines(part.lower[source], part.upper[source], phase, slopes)
-        above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-        added = below @ offset[0] if len(offset) == 1 else (below * offset).sum(axis=1)
-        error = gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))
-        passed = above * slope + below * chord
-        if phase.any():
-            multiplier = np.maximum(gammas * phase, 0.0) * phase
-            passed = passed + multiplier
-            error += 8 * UNIT * (np.abs(multiplier) @ size)
-        return passed, added, error
 
     def _least(self, rows: Array) -> tuple[Array, Array]:
         """(min of rows @ x over the inputs or less, its error)."""
@@ -245,11 +244,22 @@ class Checker:
         return np.maximum(least, inside), error
 
 
-def _lines(lower: Array, upper: Array, phase: Array, slopes: Array) -> tuple[Array, Array, Array]:
-    """(slope below, slope above, offset above) of the lines around each ReLU, (R or 1, n); slopes are at most 1."""
-    slope, chord, offset = relu_lines(lower, upper, slopes)
-    free = phase == 0
-    return np.where(free, slope, phase < 0), np.where(free, chord, phase < 0), np.where(free, offset, 0.0)
+def _through(rows: Array, step: Step, given: tuple[Array, Array, Interval], size: Array) -> tuple[Array, Array, Array]:
+    """(rows below an activation, constants added, error); size: of its inputs (n,)."""
+    slopes, gammas, (lower, upper) = given
+    if step.curve:
+        passed, added, error = step.curve.through(rows, lower, upper, slopes, size)
+    else:
+        slope, chord, offset = relu_lines(lower, upper, slopes)
+        above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
+        added = below @ offset[0] if len(offset) == 1 else (below * offset).sum(axis=1)
+        error = gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))
+        passed = above * slope + below * chord
+    if gammas.any():
+        most = np.maximum(gammas, 0.0) * upper + np.minimum(gammas, 0.0) * lower
+        error = error + gamma(rows.shape[1] + 8) * (np.abs(gammas) @ size)
+        passed, added = passed + gammas, added - most.sum(axis=1)
+    return passed, added, error
 
 
 def _pieces(chosen: Array, most: int) -> list[Array]:

@@ -13,15 +13,18 @@ from scipy.sparse import csr_array
 from sokbench.core.errors import Unsupported
 from verifiers.graph import graph_of
 from verifiers.graph.arrangement import Reshape
-from verifiers.graph.elementwise import Relu
-from verifiers.graph.ops import Add, LinearOp
+from verifiers.graph.elementwise import Arctan, Relu, Sigmoid, Tanh
+from verifiers.graph.ops import Add, LinearOp, Op
 from verifiers.graph.rewriting.affine import AffineLayer, as_matrix
 from verifiers.graph.rewriting.max_to_relu import max_to_relu
+
+from .proof_curves import ARCTAN, SIGMOID, TANH, Curve
 
 if TYPE_CHECKING:
     from sokbench.core.network import Network
 
 _DENSE = 0.05  # share of entries beyond which a dense product is faster than a sparse one
+_CURVES: dict[type[Op], Curve] = {Sigmoid: SIGMOID, Tanh: TANH, Arctan: ARCTAN}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +46,20 @@ class Matrix:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One value (width,) of a network: its input (no sources), a ReLU of one source, a matrix of one, or a sum of two.
-    sources: which of the steps before; is_exact: whether intervals that begin with a box give its range."""
+    """One value (width,) of a network: its input (no sources), a ReLU or curve of one source, a matrix of one, or a sum
+    of two. sources: which of the steps before; is_exact: whether intervals that begin with a box give its range."""
 
     sources: tuple[int, ...]
     width: int
     matrix: Matrix | None = None
     is_relu: bool = False
+    curve: Curve | None = None
     is_exact: bool = False
 
 
 def steps_of(network: Network) -> list[Step]:
     """The nodes of the graph, flattened, maxima written as ReLUs. Raises `Unsupported` for anything but affine
-    maps, sums, ReLUs and what they can express."""
+    maps, sums, ReLUs and what they can express, sigmoid, tanh and arctan."""
     graph = max_to_relu(graph_of(network))
     steps: list[Step] = []
     place: dict[int, int] = {}
@@ -71,10 +75,12 @@ def steps_of(network: Network) -> list[Step]:
             if sources[0] in boxes and matrix.terms <= 1:
                 boxes.add(len(steps))
             steps.append(Step(sources, width, matrix, is_exact=sources[0] in boxes))
-        elif not sources or isinstance(node.op, Relu | Add):
-            steps.append(Step(sources, width, is_relu=isinstance(node.op, Relu)))
+        elif not sources or isinstance(node.op, Relu | Add) or type(node.op) in _CURVES:
+            curve = _CURVES.get(type(node.op))
+            steps.append(Step(sources, width, is_relu=isinstance(node.op, Relu), curve=curve))
         else:
-            raise Unsupported(f"proofs know affine maps, ReLUs and sums, not {node.op.name} at {node.label!r}")
+            known = "affine maps, sums, ReLUs, sigmoid, tanh and arctan"
+            raise Unsupported(f"proofs know {known}, not {node.op.name} at {node.label!r}")
     return steps
 
 

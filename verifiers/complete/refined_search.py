@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sokbench.core.deadline import Deadline
 from verifiers.bounds.optimized.ascent import Ascent, Schedule
-from verifiers.bounds.optimized.relaxed import Found, Relaxed, tighten
+from verifiers.bounds.optimized.relaxed import Relaxed, tighten
 from verifiers.bounds.optimized.sweep import Start
 from verifiers.lp.input_set import InputSet
 
@@ -56,10 +56,10 @@ class State:
 
 @dataclass(frozen=True)
 class Proved:
-    """What a state contributes to a proof. found: how its intermediate bounds were raised; leaves: of the rows closed
+    """What a state contributes to a proof. relaxed: its bounds, and how they were raised; leaves: of the rows closed
     there, with `target` a row of the question; their paths begin at the state."""
 
-    found: dict[int, Found]
+    relaxed: Relaxed
     leaves: list[Leaf]
 
 
@@ -200,11 +200,14 @@ class RefinedSearch:
         result.bounds[rows] = torch.minimum(result.bounds[rows], child.bounds[closed])
         if not self.keep:
             return
-        slopes = columns.gather_slopes(child.ascent.best_slopes, len(child.rows))
+        vectors = columns.gather_slopes(child.ascent.best_slopes, len(child.rows))
         gammas = columns.gather(child.ascent.best_gammas, len(child.rows))
+        start, found = self.start.take(child.rows), child.ascent
+        lines = child.relaxed.curve_slopes(start, found.best_slopes, found.best_gammas) if columns.above else {}
+        slopes = columns.gather_lines(vectors, lines)
         places = closed.nonzero().squeeze(1).tolist()
         leaves = [Leaf(int(child.rows[i]), (), float(child.bounds[i]), slopes[i], gammas[i]) for i in places]
-        result.proof[child.path] = Proved(child.relaxed.found, leaves)
+        result.proof[child.path] = Proved(child.relaxed, leaves)
 
 
 def _lower(result: RefinedResult, state: State) -> None:

@@ -9,7 +9,7 @@ were found, so every leaf carries its proof.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -46,8 +46,9 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A closed domain. path: column + 1 of every split on the way, positive for z <= 0; slopes, gammas: (width,), the
-    multipliers that prove that row `target` is at least `bound` > 0 there."""
+    """A closed domain. path: column + 1 of every split on the way, positive for z <= 0 (or the cut); slopes, gammas:
+    (width,), of lines below ReLUs and of those taken at smooth activations, and the multipliers, that prove that row
+    `target` is at least `bound` > 0 there."""
 
     target: int
     path: tuple[int, ...]
@@ -231,13 +232,17 @@ class SplitSearch:
 
     def _certified(self, domains: Domains) -> Tensor:
         """Bounds (D,) that hold in real arithmetic."""
+        bounds = self._state.exact.lower(self._start.take(domains.target), *self._exactly(domains), None)
+        return torch.where(bounds.isnan(), -torch.inf, bounds)
+
+    def _exactly(self, domains: Domains) -> tuple[Triangles, Relus, Relus]:
+        """Lines, slopes and multipliers in float64."""
         root = self._state.triangles(torch.float64)
         relus = split_triangles(root, self._columns, domains.phase)
         gammas, signs = self._split_parts(domains, torch.float64)
         gammas = {index: (values * signs[index]).clamp(min=0) * signs[index] for index, values in gammas.items()}
         slopes = {index: values.double().clamp(0, 1) for index, values in self._slopes(domains, root).items()}
-        bounds = self._state.exact.lower(self._start.take(domains.target), relus, slopes, gammas, None)
-        return torch.where(bounds.isnan(), -torch.inf, bounds)
+        return relus, slopes, gammas
 
     def _close(self, domains: Domains) -> Tensor:
         """Mask (D,) of the domains that are proved."""
@@ -249,12 +254,22 @@ class SplitSearch:
         self._closed = self._closed.scatter_reduce(0, targets, found, "amin")
         depth = (domains.phase[proved] != 0).sum(dim=1) - self._depth
         self._share = self._share.scatter_add(0, targets, 0.5 ** depth.double())
-        if self._keep:
-            for place in proved.nonzero().squeeze(1).tolist():
-                path = self._tree.path(int(domains.node[place]))
-                slopes, gammas = domains.slopes[place].clone(), domains.gammas[place].clone()
-                self._leaves.append(Leaf(int(domains.target[place]), path, float(bounds[place]), slopes, gammas))
+        if self._keep and bool(proved.any()):
+            self._leaves += self._proofs(domains.take(proved), found)
         return proved
+
+    def _proofs(self, domains: Domains, bounds: Tensor) -> Iterator[Leaf]:
+        slopes, gammas = domains.slopes, domains.gammas
+        if self._root.curves:  # which line a row took is seen on the way back only; multipliers of signs of their own
+            trace, (lines, places, signed) = Trace(), self._exactly(domains)
+            self._state.exact.pull(self._start.take(domains.target), lines, places, signed, trace)
+            taken = {index: trace.slopes[index][0] for index in self._root.curves if index in trace.slopes}
+            slopes = self._columns.gather_lines(slopes, taken)
+            gammas = self._columns.gather(signed, len(domains)).to(gammas.dtype)
+        for place, (target, node, bound) in enumerate(
+            zip(domains.target.tolist(), domains.node.tolist(), bounds.tolist(), strict=True)
+        ):
+            yield Leaf(target, self._tree.path(node), bound, slopes[place].clone(), gammas[place].clone())
 
     def _finish_leaf(self, domain: Domains, deadline: Deadline) -> None:
         """Decide a domain without free neurons by a linear program; where smooth activations are left, it cannot be."""

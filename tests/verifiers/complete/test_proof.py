@@ -22,6 +22,7 @@ from tests.verifiers.bounds.nets import Skip, dense
 from verifiers.bounds.sets.inputs import input_set
 from verifiers.complete.proof import proof_arrays, write_proof
 from verifiers.complete.proof_arithmetic import Refused
+from verifiers.complete.proof_check import FORMAT
 from verifiers.complete.proof_claims import check_problems, check_proof, claims_label, read_proofs
 from verifiers.complete.split_decision import Question, decide_rows, question
 from verifiers.complete.split_search import SplitSettings
@@ -171,9 +172,10 @@ def test_random_multipliers_never_show_too_much(name):
     nothing, columns = np.zeros(0, dtype=np.int64), [(k, j) for k, width in enumerate(widths) for j in range(width)]
     for _ in range(20):
         arrays = {
-            "format": np.array("sokbench-proof-2"), "network": np.array(problem.network.sha256),
+            "format": np.array(FORMAT), "network": np.array(problem.network.sha256),
             "label": np.array(0), "lower": lower, "upper": upper, "rows": row, "offsets": np.array([1e4]),
             "columns_layer": np.array(columns)[:, 0], "columns_neuron": np.array(columns)[:, 1],
+            "columns_cut": rng.normal(size=len(columns)),
             "state_paths": nothing, "state_ends": np.array([0]), "state0_layer1_entries": np.arange(widths[1]),
             "leaf_paths": np.array([5, -5]), "leaf_ends": np.array([1, 2]), "leaf_state": np.array([0, 0]),
             "leaf_target": np.array([0, 0]),
@@ -181,6 +183,7 @@ def test_random_multipliers_never_show_too_much(name):
         if problem.ball.norm == "l1":
             arrays |= {"centre": x, "radius": np.array(problem.ball.radius)}
         for layer, width in enumerate(widths):
+            arrays[f"neurons{layer}"] = np.arange(width)
             for rows, owner in ((2, "leaf"), (2 * widths[1], "state0_layer1")):
                 arrays[f"{owner}_slopes{layer}"] = rng.uniform(-0.5, 1.5, size=(rows, width))
                 arrays[f"{owner}_gammas{layer}"] = rng.normal(size=(rows, width))
@@ -215,11 +218,11 @@ def test_what_is_written_as_relus(name, radius, tmp_path):
 
 
 def test_what_cannot_be_checked_is_not_searched(tmp_path):
-    network = load_network(nn.Sequential(nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 2)), (2,))
+    network = load_network(nn.Sequential(nn.Linear(2, 3), nn.Softplus(), nn.Linear(3, 2)), (2,))
     problem = Problem(network, torch.zeros(2), int(network(torch.zeros(1, 2)).argmax()), Ball("linf", 0.01))
     outcome = sokbench.method("beta_crown", proofs=str(tmp_path)).verify(problem, 5.0)
     assert outcome.termination is Termination.UNSUPPORTED
-    assert "sigmoid" in outcome.stats["reason"]
+    assert "softplus" in outcome.stats["reason"]
 
 
 def test_nothing_to_split_is_decided_without_a_proof(tmp_path):

@@ -91,12 +91,15 @@ class Relaxed:
         signs = self.signs[index].clone() if index in self.signs else torch.zeros_like(lower)
         signs.view(-1)[entry] = sign
         side = upper if sign > 0 else lower
-        cut = cut_at(lower, upper).view(-1)[entry] if index not in self.graph.relus else 0.0
-        side.view(-1)[entry] = cut
+        side.view(-1)[entry] = self.cut(index, entry)
         known = {**self.signs, index: signs}
         child = Relaxed(self.graph, self.exact, self.search, dict(self.bounds), known, dict(self.found))
         child.replace(index, lower, upper)
         return child
+
+    def cut(self, index: int, entry: int) -> float:
+        """Where the halves of a neuron of activation `index` meet."""
+        return 0.0 if index in self.graph.relus else float(cut_at(*self.bounds[index]).view(-1)[entry])
 
     def below(self, index: int) -> set[int]:
         """ReLU and smooth nodes that node `index` depends on, itself included."""
@@ -150,11 +153,20 @@ class Relaxed:
 
     def certify(self, start: Start, slopes: Relus, gammas: Relus) -> Tensor:
         """Bounds (R,) of float64 rows that hold in real arithmetic, for any slopes and any multipliers."""
+        bounds = self.exact.lower(start, *self._exactly(slopes, gammas), None)
+        return torch.where(bounds.isnan(), -torch.inf, bounds)
+
+    def curve_slopes(self, start: Start, slopes: Relus, gammas: Relus) -> Relus:
+        """Those (R, *shape) of the lines that rows take at smooth activations, by which `certify` bounds them."""
+        trace = Trace()
+        self.exact.pull(start, *self._exactly(slopes, gammas), trace)
+        return {i: trace.slopes[i][0] for i in trace.slopes if i in self.bounds and i not in self.graph.relus}
+
+    def _exactly(self, slopes: Relus, gammas: Relus) -> tuple[Triangles, Relus, Relus]:
         relus = self.triangles(torch.float64)
         exact = {i: self._begin(relus, i, s.double().clamp(0, 1)) for i, s in slopes.items()}
         signed = {i: (g.double() * self.signs[i]).clamp(min=0) * self.signs[i] for i, g in gammas.items()}
-        bounds = self.exact.lower(start, relus, exact, signed, None)
-        return torch.where(bounds.isnan(), -torch.inf, bounds)
+        return relus, exact, signed
 
     def at_once(self) -> int:
         """How many rows may be on their way at the same time."""
