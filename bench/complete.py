@@ -84,7 +84,9 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=60.0)
     parser.add_argument("--table", type=Path, help="append the answers to this CSV file")
     parser.add_argument("--plot", type=Path, help="draw the whole table; .svg or .png; --methods '' to draw only")
-    parser.add_argument("--proofs", action="store_true", help="write and check the proof of what holds (beta_crown)")
+    parser.add_argument(
+        "--proofs", action="store_true", help="write and check the proofs of what holds (beta_crown, reluval)"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with (arguments.data / "dev" / "expected.csv").open(newline="", encoding="utf-8") as lines:

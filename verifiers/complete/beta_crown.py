@@ -27,6 +27,7 @@ Verification, NeurIPS 2021; Bunel et al., JMLR 2020 (BaBSR); De Palma et al., 20
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -101,14 +102,13 @@ class BetaCrown(GraphMethod, CompleteVerifier):
             return self._with_proof(problem, asked, Path(self.proofs), deadline)
 
     def _with_proof(self, problem: Problem, asked: Question, folder: Path, deadline: Deadline) -> Outcome:
-        from .box_proof import BoxTree, write_box_proof
+        from .box_proof import write_box_proof
         from .few_inputs import split_inputs
-        from .proof import Searched, proof_arrays, write_proof
+        from .proof import Searched, proof_arrays
+        from .proof_file import write_proof
         from .split_decision import decide_rows
 
-        def write_boxes(tree: BoxTree) -> Path:
-            return write_box_proof(problem, asked.relaxed.exact.inputs.interval(), asked.start, tree, folder)
-
+        write_boxes = partial(write_box_proof, folder, problem, asked.relaxed.exact.inputs.interval(), asked.start)
         outcome = split_inputs(asked, deadline, write=write_boxes)
         if outcome is not None:
             return outcome

@@ -1,19 +1,15 @@
-"""Writing the proofs of input splitting as plain arrays (.npz, no pickle).
-
-What the arrays are: `box_proof_check`.
-"""
+"""The proofs of splitting inputs as plain arrays. What they are: `box_proof_check`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .box_proof_check import FORMAT
-from .proof import write_proof
+from .proof_file import claim_arrays, write_proof
 
 if TYPE_CHECKING:
     from sokbench.core.problem import Problem
@@ -22,6 +18,9 @@ if TYPE_CHECKING:
     from verifiers.bounds.sets.inputs import Interval
 
     from .proof_arithmetic import Array
+
+
+_NONE = torch.zeros(0, dtype=torch.long)
 
 
 @final
@@ -62,18 +61,6 @@ class BoxTree:
         return {name: values.numpy() for name, values in arrays.items()}
 
 
-_NONE = torch.zeros(0, dtype=torch.long)
-
-
-def write_box_proof(problem: Problem, hull: Interval, start: Start, tree: BoxTree, folder: Path) -> Path:
+def write_box_proof(folder: Path, problem: Problem, hull: Interval, start: Start, tree: BoxTree) -> Path:
     """The proof that all rows of `start` are positive on the box `hull` (1, *shape); returns the file."""
-    claim = {
-        "format": np.array(FORMAT),
-        "network": np.array(problem.network.sha256),
-        "label": np.array(problem.label),
-        "lower": hull.lower.flatten().numpy(),
-        "upper": hull.upper.flatten().numpy(),
-        "rows": start.rows.numpy(),
-        "offsets": start.constants.numpy(),
-    }
-    return write_proof(claim | tree.arrays(), folder)
+    return write_proof(claim_arrays(FORMAT, problem, hull, start) | tree.arrays(), folder)

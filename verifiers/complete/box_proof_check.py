@@ -85,8 +85,10 @@ class BoxChecker:
         self._read_shown(proof)
 
     def _read_tree(self, proof: Mapping[str, Array]) -> None:
-        node, self._input, self._cut = _whole(proof["split_node"]), _whole(proof["split_input"]), proof["split_cut"]
-        splits = len(node)
+        node, self._input = _whole(proof["split_node"]), _whole(proof["split_input"])
+        self._cut, splits = proof["split_cut"].astype(float), len(node)
+        if not self._input.shape == self._cut.shape == node.shape:
+            raise Refused("a split is incomplete")
         if not ((node >= 0) & (node <= 2 * np.arange(splits))).all() or len(np.unique(node)) != splits:
             raise Refused("a node is split twice, or before there is one")
         if not ((self._input >= 0) & (self._input < len(self._low))).all():

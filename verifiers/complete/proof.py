@@ -1,17 +1,15 @@
-"""Writing the proofs of `beta_crown` as plain arrays (.npz, no pickle).
+"""The proofs of splitting activations as plain arrays.
 
-What the arrays are: `proof_check`. Layers are counted from 0, neurons as in the network (the search leaves out those
+What they are: `proof_check`. Layers are counted from 0, neurons as in the network (the search leaves out those
 that are never active), columns are the neurons that can be split.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from verifiers.bounds.optimized.relaxed import both_sides
 from .domains import Columns
 from .proof_arithmetic import Array
 from .proof_check import FORMAT
+from .proof_file import claim_arrays
 from .proof_steps import steps_of
 from .refined_search import RefinedResult
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from sokbench.core.network import Network
     from sokbench.core.problem import Ball, Problem
     from verifiers.bounds.optimized.relaxed import Found, Relaxed
-    from verifiers.bounds.optimized.sweep import Start
-    from verifiers.bounds.sets.inputs import Interval
 
     from .split_decision import Question
 
@@ -81,19 +78,6 @@ def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[
                 chosen = values.flatten(1)[:, columns].to(precision).numpy()
                 arrays[f"state{number}_layer{layer_of[index]}_{kind}{layer_of[below]}"] = chosen
     return arrays
-
-
-def claim_arrays(form: str, problem: Problem, hull: Interval, start: Start) -> dict[str, Array]:
-    """What every proof begins with: that all rows of `start` are positive on the box `hull` (1, *shape)."""
-    return {
-        "format": np.array(form),
-        "network": np.array(problem.network.sha256),
-        "label": np.array(problem.label),
-        "lower": hull.lower.flatten().numpy(),
-        "upper": hull.upper.flatten().numpy(),
-        "rows": start.rows.numpy(),
-        "offsets": start.constants.numpy(),
-    }
 
 
 def _precision(asked: Question, searched: Searched) -> torch.dtype:
@@ -164,13 +148,3 @@ def _raised(relaxed: Relaxed, index: int, found: Found) -> Iterator[tuple[str, i
             yield "slopes", below, torch.cat(pieces[below])
     for below, dense in found.gammas.items():
         yield "gammas", below, dense
-
-
-def write_proof(arrays: dict[str, Array], folder: Path) -> Path:
-    """Write a proof into `folder`, under a name made from the network and the box; returns the file."""
-    about = [arrays[name].tobytes() for name in ("lower", "upper", "label", "centre", "radius") if name in arrays]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{str(arrays['network'])[:12]}-{hashlib.sha256(b''.join(about)).hexdigest()[:12]}.npz"
-    entries: dict[str, Any] = dict(arrays)
-    np.savez_compressed(path, **entries)
-    return path

@@ -16,10 +16,11 @@ Wang et al., Formal Security Analysis of Neural Networks using Symbolic Interval
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from sokbench.core.errors import InvalidInput
+from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.method import CompleteVerifier, MethodInfo
 from sokbench.core.outcome import Outcome, Verdict
 from verifiers.graph_method import GraphMethod
@@ -49,7 +50,7 @@ class ReluVal(GraphMethod, CompleteVerifier):
 
     def __init__(self, batch: int = 256, proofs: str | None = None) -> None:
         """batch: pieces bounded at once; proofs: folder where the proof of what is verified is written, for
-        `sokbench check-proof` (few inputs, affine maps, ReLUs and sums; `Unsupported` elsewhere)."""
+        `sokbench check-proof` (few inputs, affine maps, sums and ReLUs; `Unsupported` elsewhere)."""
         if batch < 1:
             raise InvalidInput(f"reluval needs batch >= 1, not {batch}")
         self.batch, self.proofs = batch, proofs
@@ -61,13 +62,19 @@ class ReluVal(GraphMethod, CompleteVerifier):
         from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
         from verifiers.bounds.sets.inputs import Interval, box_around
         from verifiers.graph import graph_of
+        from verifiers.graph.rewriting.max_to_relu import max_to_relu
 
-        from .box_proof import BoxTree, write_box_proof
+        from .box_proof import write_box_proof
         from .few_inputs import decide_boxes
         from .input_search import Boxes, box_bounder, engine_bounder
         from .witness import WitnessFinder
 
         finder, ball, graph = WitnessFinder(problem), problem.ball, graph_of(problem.network)
+        # proofs know leaky ReLUs, clamps and maxima as ReLUs
+        graph = graph if self.proofs is None else max_to_relu(graph)
+        few = takes(graph) and problem.x.numel() <= _FEW
+        if self.proofs is not None and not few:
+            raise Unsupported(f"proofs of input splitting are for ReLU networks of at most {_FEW} inputs")
         witness = finder.attack(deadline)
         if witness is not None:
             return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
@@ -75,7 +82,6 @@ class ReluVal(GraphMethod, CompleteVerifier):
         others = others[others != problem.label]
         unknown = torch.full((len(others),), -torch.inf, dtype=torch.float64)
         with torch.no_grad():
-            few = takes(graph) and problem.x.numel() <= _FEW
             state = relaxed_input(graph, problem.x, ball, deadline) if few else None
             write = None
             if state is not None:
@@ -83,12 +89,9 @@ class ReluVal(GraphMethod, CompleteVerifier):
                 bounder = box_bounder(state, start, deadline, keep=self.proofs is not None)
                 root = Boxes.root(hull, unknown, dict(state.bounds))
                 if self.proofs is not None:
-                    folder = Path(self.proofs)
-
-                    def write(tree: BoxTree) -> Path:
-                        return write_box_proof(problem, hull, start, tree, folder)
+                    write = partial(write_box_proof, Path(self.proofs), problem, hull, start)
             else:
                 bounder = engine_bounder(graph, problem.label, deadline)
-                hull = box_around(problem.x[None].double(), ball.radius, ball.low, ball.high)
-                root = Boxes.root(Interval(*hull), unknown, {})
+                hull = Interval(*box_around(problem.x[None].double(), ball.radius, ball.low, ball.high))
+                root = Boxes.root(hull, unknown, {})
             return decide_boxes(root, bounder, finder.among, deadline, self.batch, write)

@@ -20,10 +20,11 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense
 from verifiers.bounds.sets.inputs import input_set
-from verifiers.complete.proof import proof_arrays, write_proof
+from verifiers.complete.proof import proof_arrays
 from verifiers.complete.proof_arithmetic import Refused
 from verifiers.complete.proof_check import FORMAT
 from verifiers.complete.proof_claims import check_problems, check_proof, claims_label, read_proofs
+from verifiers.complete.proof_file import write_proof
 from verifiers.complete.split_decision import Question, decide_rows, question
 from verifiers.complete.split_search import SplitSettings
 from verifiers.graph import graph_of
