@@ -65,6 +65,11 @@ def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[
         arrays["radius"] = np.array(float(problem.ball.radius))
     for index, layer in layer_of.items():
         arrays[f"neurons{layer}"] = searched.neurons(index).numpy()
+    for index, lines in asked.relaxed.triangles(torch.float64).curves.items():
+        sides = [
+            lines.lines(lines.begin, torch.full_like(lines.lower, side, dtype=torch.bool), False) for side in (0, 1)
+        ]
+        arrays[f"usual{layer_of[index]}"] = torch.cat([slope for slope, _, _ in sides]).flatten(1).numpy()
     precision = _precision(asked, searched)
     arrays |= _tree(searched, layer_of) | _leaves(searched, layer_of, precision)
     for number, (path, proved) in enumerate(searched.result.proof.items()):

@@ -7,6 +7,7 @@ of affine maps, sums, ReLUs and smooth activations. It consists of
 - states: sets of splits, each one more than its parent's, with slopes and multipliers that show tighter bounds of
   pre-activations there;
 - leaves: for a state and a row, further splits and the multipliers that show the row positive on that part.
+Slopes of lines at smooth activations where the proof says nothing are in `usual`, for lines below and above.
 Nothing in it is trusted: offsets of lines are computed here from any slopes (lower ones of ReLUs, those of the line
 that a row takes at other activations), a multiplier g of a neuron in [l, u] adds g z - max(g l, g u) <= 0, and the
 leaves of a row must cover everything: both sides of every split, at the same cut.
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 Path = tuple[int, ...]
 Interval = tuple[Array, Array]  # of an activation's inputs, both (R or 1, n)
-Multipliers = list[tuple[Array, Array, Interval]]  # per activation, each (R or 1, n): slopes, multipliers, of where
+Given = tuple[
+    list[Array], Array, Interval
+]  # slopes below and (of curves) above, multipliers, all (R or 1, n); of where
 FORMAT = "sokbench-proof-3"
 _CHUNK = 1 << 22  # entries of a tensor of multipliers
 
@@ -163,19 +166,17 @@ class Checker:
                 mine = some[signs[some] == sign]
                 side[entries[mine]] = best(side[entries[mine]], sign * found[signs[some] == sign])
 
-    def _given(self, part: _Part, name: str | None, rows: Array, intervals: list[Interval]) -> Multipliers:
+    def _given(self, part: _Part, name: str | None, rows: Array, intervals: list[Interval]) -> list[Given]:
         """The multipliers `name` of some of its rows; CROWN's slopes and none where it says nothing."""
         found = []
         for k, (lower, upper) in enumerate(intervals):
             step, neurons = self._steps[self._layers[k]], self._proof[f"neurons{k}"]
             low, high = (side[step.sources[0]] for side in (part.lower, part.upper))
-            usual = step.curve.usual_slopes(low, high) if step.curve else (high >= -low).astype(float)
-            both = {"slopes": usual[None], "gammas": np.zeros((1, step.width))}
-            for kind in both:
-                if (key := f"{name}_{kind}{k}") in self._proof:
-                    both[kind] = both[kind].repeat(len(rows), axis=0)
-                    both[kind][:, neurons] = self._proof[key][rows]
-            found.append((both["slopes"], both["gammas"], (np.atleast_2d(lower), np.atleast_2d(upper))))
+            usual = self._proof[f"usual{k}"].astype(float) if step.curve else (high >= -low).astype(float)[None]
+            slopes, multipliers = (self._proof.get(f"{name}_{kind}{k}") for kind in ("slopes", "gammas"))
+            sides = [_filled(side, slopes, rows, neurons) for side in usual[:, None]]
+            gammas = _filled(np.zeros((1, step.width)), multipliers, rows, neurons)
+            found.append((sides, gammas, (np.atleast_2d(lower), np.atleast_2d(upper))))
         return found
 
     def _leaves(self, part: _Part, chosen: Array, paths: list[Path]) -> float:
@@ -194,7 +195,7 @@ class Checker:
             raise Refused(f"leaf {int(chosen[worst])} of row {int(targets[worst])}: the bound is {found[worst]:.6g}")
         return float(found[worst])
 
-    def _below(self, rows: Array, constants: Array, index: int, part: _Part, given: Multipliers) -> Array:
+    def _below(self, rows: Array, constants: Array, index: int, part: _Part, given: list[Given]) -> Array:
         """Lower bounds (R,) of rows @ z + constants, z the value of step `index`."""
         pending, slack = {index: rows}, np.zeros(len(rows))
         for place in range(index, 0, -1):
@@ -244,13 +245,22 @@ class Checker:
         return np.maximum(least, inside), error
 
 
-def _through(rows: Array, step: Step, given: tuple[Array, Array, Interval], size: Array) -> tuple[Array, Array, Array]:
+def _filled(base: Array, values: Array | None, rows: Array, neurons: Array) -> Array:
+    """`base` (1, n) where nothing is given, else for each of the rows its values at these neurons."""
+    if values is None:
+        return base
+    dense = base.repeat(len(rows), axis=0)
+    dense[:, neurons] = values[rows]
+    return dense
+
+
+def _through(rows: Array, step: Step, given: Given, size: Array) -> tuple[Array, Array, Array]:
     """(rows below an activation, constants added, error); size: of its inputs (n,)."""
     slopes, gammas, (lower, upper) = given
     if step.curve:
         passed, added, error = step.curve.through(rows, lower, upper, slopes, size)
     else:
-        slope, chord, offset = relu_lines(lower, upper, slopes)
+        slope, chord, offset = relu_lines(lower, upper, slopes[0])
         above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
         added = below @ offset[0] if len(offset) == 1 else (below * offset).sum(axis=1)
         error = gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))

@@ -18,6 +18,7 @@ take the wrong one of the three cases, where g = h - s x falls by no more than 9
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -48,19 +49,14 @@ class Curve:
         error = 4 * UNIT * (abs(self.shift) + self.scale)
         return self.shift + self.scale * low - error, self.shift + self.scale * high + error
 
-    def usual_slopes(self, lower: Array, upper: Array) -> Array:
-        """Those of the flatter end, where a proof says nothing."""
-        left, right = (self._slope(end, self._value(end)) for end in (lower * self.rate, upper * self.rate))
-        flatter: Array = np.minimum(left, right) * (self.rate * self.scale)
-        return flatter
-
     def through(
-        self, rows: Array, lower: Array, upper: Array, slopes: Array, size: Array
+        self, rows: Array, lower: Array, upper: Array, slopes: Sequence[Array], size: Array
     ) -> tuple[Array, Array, Array]:
         """(rows (R, n) on the input, constants (R,), error (R,)) that rows (R, n) on the activation are at least, for
-        inputs in [lower, upper] (R or 1, n) with magnitudes up to `size` (n,), by lines of `slopes` (R or 1, n)."""
+        inputs in [lower, upper] (R or 1, n) with magnitudes up to `size` (n,), by lines of these slopes below and above
+        (R or 1, n)."""
         turned, steepest = rows < 0, self.rate * self.scale
-        slope = np.clip(np.nan_to_num(slopes) / steepest, 0.0, 1.0)
+        slope = np.clip(np.nan_to_num(np.where(turned, slopes[1], slopes[0])) / steepest, 0.0, 1.0)
         left, right = lower * self.rate, upper * self.rate
         at_left, at_right = self._value(left), self._value(right)
         rise_left, rise_right = self._slope(left, at_left), self._slope(right, at_right)
