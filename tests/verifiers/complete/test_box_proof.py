@@ -265,14 +265,22 @@ def test_no_tree_and_no_slopes_show_too_much(seed, splits, residue):
     assert check_proof(arrays, network).margin - 1e4 <= least + 1e-9
 
 
-@settings(max_examples=60)
-@given(seed=st.integers(0, 10**6), wild=st.booleans())
-def test_at_a_point_the_bound_is_below_the_exact_value(seed, wild):
-    """No relaxation there, only rounding: in rational arithmetic, weights of many orders of magnitude among them."""
+@settings(max_examples=90)
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["plain", "spread", "cancelling"]))
+def test_at_a_point_the_bound_is_below_the_exact_value(seed, kind):
+    """No relaxation there, only rounding, and rational arithmetic to compare: also for weights of many orders of
+    magnitude, and for biases that cancel what comes in."""
     rng = np.random.default_rng(seed)
-    module = (hostile(seed)[0] if wild else dense([2, 7, 7, 2], seed, 2.0)).float()
-    network = load_network(module, (2,))
+    module = (hostile(seed)[0] if kind == "spread" else dense([2, 7, 7, 2], seed, 2.0)).float()
     x = rng.uniform(-1, 1, 2)
+    if kind == "cancelling":
+        values = torch.tensor(x).float()
+        with torch.no_grad():
+            for layer in (module[0], module[2]):
+                layer.weight *= 1e6
+                layer.bias.copy_(torch.rand(7) - layer.weight @ values)
+                values = layer(values).relu()
+    network = load_network(module, (2,))
     exact = exact_logits(module, torch.tensor(x))
     value = exact[0] - exact[1]
     offset = float(-value)
@@ -318,6 +326,26 @@ def test_what_is_true_at_that_point_by_a_little_is_accepted():
     rng, side = np.random.default_rng(0), np.ones(1)
     arrays = any_proof(network, -side, side, np.array([1.0, -1.0]), 1e-9, rng, 1, np.zeros(1))
     assert 0 < check_proof(arrays, network).margin <= 1e-9
+
+
+@pytest.mark.parametrize("slope", [510, -255, np.nan, np.inf])
+def test_slopes_that_no_line_below_has(slope):
+    """relu(x) - 2 x is -1 at x = 1; with 2 x for relu(x) it would be 0."""
+    first, last = nn.Linear(1, 2), nn.Linear(2, 2)
+    with torch.no_grad():
+        for layer, weight, bias in (
+            (first, [[1.0], [1.0]], [0.0, 1.0]),
+            (last, [[1.0, -2.0], [0.0, 0.0]], [2.0, 0.0]),
+        ):
+            layer.weight.copy_(torch.tensor(weight))
+            layer.bias.copy_(torch.tensor(bias))
+    network, side = load_network(nn.Sequential(first, nn.ReLU(), last), (1,)), np.ones(1)
+    arrays = any_proof(network, -side, side, np.array([1.0, -1.0]), 0.5, np.random.default_rng(0), 0)
+    arrays |= {"slopes0": np.full((1, 2), slope), "proved_slopes": np.zeros(1, dtype=np.int64)}
+    with pytest.raises(Refused):
+        check_proof(arrays, network)
+    right = {**arrays, "slopes0": np.full((1, 2), 255), "offsets": np.array([1.5])}
+    assert 0 < check_proof(right, network).margin <= 0.5
 
 
 def test_steps_that_it_does_not_know(proved):
