@@ -26,7 +26,7 @@ from verifiers.complete import box_proof_check
 from verifiers.complete.box_proof_check import FORMAT, BoxChecker
 from verifiers.complete.proof_arithmetic import Refused
 from verifiers.complete.proof_claims import check_problems, check_proof, claims_label, read_proofs
-from verifiers.complete.proof_steps import steps_of
+from verifiers.complete.proof_steps import Matrix, Step, steps_of
 
 
 def residual(seed: int) -> nn.Sequential:
@@ -292,6 +292,42 @@ def test_at_a_point_the_bound_is_below_the_exact_value(seed, kind):
         except Refused:
             continue
         assert 0 < margin <= truth
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 1.0]))
+def test_rounding_where_everything_cancels(seed, share):
+    """Active neurons whose inputs are small though weights are large, and rows that nearly vanish below them: all that
+    is off is what matrix products lose. share: of a sum of both layers' inputs that is added before the last."""
+    rng = np.random.default_rng(seed)
+    count, x = 9, float(rng.uniform(0.5, 1))
+    weight = 1e6 * rng.uniform(0.5, 1, (count, 1))
+    bias = rng.uniform(0.5, 1, count) - weight[:, 0] * x
+    row = rng.uniform(-1, 1, (1, count))
+    row[0, -1] = -(row[0, :-1] @ weight[:-1, 0]) / weight[-1, 0]
+
+    def matrix(values: np.ndarray, shift: np.ndarray) -> Matrix:
+        return Matrix(values, np.abs(values), shift, count, 0.0, 0.0)
+
+    below = Step((0,), count, matrix(weight, bias), is_exact=True)
+    steps = [Step((), 1), below, Step((1,), count, is_relu=True)]
+    if share:
+        steps.append(Step((1, 2), count))
+    steps.append(Step((len(steps) - 1,), 1, matrix(row, np.zeros(1))))
+    hidden = [
+        Fraction(w) * Fraction(x) + Fraction(b) for w, b in zip(weight[:, 0].tolist(), bias.tolist(), strict=True)
+    ]
+    assert min(hidden) > 0
+    value = sum(Fraction(r) * h for r, h in zip(row[0].tolist(), hidden, strict=True)) * Fraction(1 + share)
+    none, zero, point = np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64), np.array([x])
+    offset = float(-value) + 1e-5
+    arrays = {
+        "format": np.array(FORMAT), "lower": point, "upper": point,
+        "rows": np.ones((1, 1)), "offsets": np.array([offset]),
+        "split_node": none, "split_input": none, "split_cut": np.zeros(0), "proved_node": zero, "proved_row": zero,
+        "proved_slopes": zero - 1, "slopes0": np.zeros((0, count)),
+    }  # fmt: skip
+    assert 0 < Fraction(BoxChecker(steps, arrays).check().margin) <= value + Fraction(offset)
 
 
 @settings(max_examples=40)
