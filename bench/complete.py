@@ -69,8 +69,8 @@ def checked(network: Network, asked: Property, place: Path) -> str:
         said = f"proof of {sum(one.leaves for one in found)} leaves accepted"
     except Refused as reason:
         said = f"proof REFUSED ({reason})"
-    size = sum(file.stat().st_size for file in files) / 2**20
-    return f"{said} in {time.process_time() - began:.2f} s, {size:.2f} MiB"
+    size = sum(file.stat().st_size for file in files) / 2**10
+    return f"{said} in {time.process_time() - began:.2f} s, {size:.0f} KiB"
 
 
 def main() -> None:
