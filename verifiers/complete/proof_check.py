@@ -27,16 +27,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .proof_arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma, relu_lines
+from .proof_arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma
+from .proof_rows import Given, Rows, through_activation, through_matrix
 
 if TYPE_CHECKING:
     from .proof_steps import Step
 
 Path = tuple[int, ...]
 Interval = tuple[Array, Array]  # of an activation's inputs, both (R or 1, n)
-Given = tuple[
-    list[Array], Array, Interval
-]  # slopes below and (of curves) above, multipliers, all (R or 1, n); of where
 FORMAT = "sokbench-proof-3"
 _CHUNK = 1 << 22  # entries of a tensor of multipliers
 
@@ -158,8 +156,7 @@ class Checker:
     def _raise(self, part: _Part, index: int, entries: Array, signs: Array, name: str | None) -> None:
         """Lower bounds of entries of step `index` where the sign is +1, upper ones where it is -1."""
         for some in _pieces(np.arange(len(entries)), self._at_once):
-            rows = np.zeros((len(some), self._steps[index].width))
-            rows[np.arange(len(some)), entries[some]] = signs[some]
+            rows = Rows.units(entries[some], signs[some], self._steps[index].width)
             given = self._given(part, name, some, self._intervals(part))
             found = self._below(rows, np.zeros(len(some)), index, part, given)
             for side, best, sign in ((part.lower[index], np.maximum, 1.0), (part.upper[index], np.minimum, -1.0)):
@@ -176,7 +173,7 @@ class Checker:
             slopes, multipliers = (self._proof.get(f"{name}_{kind}{k}") for kind in ("slopes", "gammas"))
             sides = [_filled(side, slopes, rows, neurons) for side in usual[:, None]]
             gammas = _filled(np.zeros((1, step.width)), multipliers, rows, neurons)
-            found.append((sides, gammas, (np.atleast_2d(lower), np.atleast_2d(upper))))
+            found.append(Given(sides, gammas, np.atleast_2d(lower), np.atleast_2d(upper)))
         return found
 
     def _leaves(self, part: _Part, chosen: Array, paths: list[Path]) -> float:
@@ -189,52 +186,51 @@ class Checker:
                 self._cut([(low[place], up[place]) for low, up in intervals], split)
         targets = self._proof["leaf_target"][chosen]
         given = self._given(part, "leaf", chosen, intervals)
-        found = self._below(self._rows[targets], self._offsets[targets], len(self._steps) - 1, part, given)
+        rows = Rows.full(self._rows[targets])
+        found = self._below(rows, self._offsets[targets], len(self._steps) - 1, part, given)
         worst = int(found.argmin())
         if not found[worst] > 0:
             raise Refused(f"leaf {int(chosen[worst])} of row {int(targets[worst])}: the bound is {found[worst]:.6g}")
         return float(found[worst])
 
-    def _below(self, rows: Array, constants: Array, index: int, part: _Part, given: list[Given]) -> Array:
+    def _below(self, rows: Rows, constants: Array, index: int, part: _Part, given: list[Given]) -> Array:
         """Lower bounds (R,) of rows @ z + constants, z the value of step `index`."""
-        pending, slack = {index: rows}, np.zeros(len(rows))
+        pending, slack = {index: rows}, np.zeros(len(constants))
         for place in range(index, 0, -1):
             if place not in pending:
                 continue
             rows, step = pending.pop(place), self._steps[place]
-            size = part.size(step.sources[0])
-            if place in self._layers:
-                rows, added, error = _through(rows, step, given[self._layers.index(place)], size)
+            if len(step.sources) == 1:
+                size = part.size(step.sources[0])
+                if step.matrix is None:
+                    rows, added, error = through_activation(rows, step, given[self._layers.index(place)], size)
+                else:
+                    rows, added, error = through_matrix(rows, step.matrix, size)
                 constants = constants + added
                 slack += error + 4 * UNIT * np.abs(constants)
-            elif step.matrix is not None:
-                matrix = step.matrix
-                lost = gamma(matrix.terms) * (matrix.magnitude @ size) + gamma(step.width) * np.abs(matrix.bias)
-                constants = constants + rows @ matrix.bias
-                slack += np.abs(rows) @ (lost + matrix.data_error(size)) + 4 * UNIT * np.abs(constants)
-                rows = np.asarray((matrix.weight.T @ rows.T).T)
             for source in step.sources:
                 if source in pending:
-                    pending[source] = pending[source] + rows
-                    slack += 4 * UNIT * (np.abs(pending[source]) @ part.size(source))
+                    pending[source], error = pending[source].plus(rows, part.size(source))
+                    slack += error
                 else:
                     pending[source] = rows
-        least, error = self._least(pending.get(0, np.zeros((len(constants), len(self._low)))))
+        least, error = self._least(pending.get(0, Rows.full(np.zeros((len(constants), len(self._low))))))
         error = slack + error + 8 * UNIT * (np.abs(constants) + np.abs(least))
         bound = least + constants - 1.01 * error - TINY
         return np.where(np.isfinite(bound), bound, -np.inf)
 
-    def _least(self, rows: Array) -> tuple[Array, Array]:
+    def _least(self, pulled: Rows) -> tuple[Array, Array]:
         """(min of rows @ x over the inputs or less, its error)."""
-        size, relative = np.maximum(np.abs(self._low), np.abs(self._high)), gamma(rows.shape[1] + 8)
-        least = np.maximum(rows, 0.0) @ self._low + np.minimum(rows, 0.0) @ self._high
+        rows, low, high = pulled.values, pulled.pick(self._low), pulled.pick(self._high)
+        size, relative = np.maximum(np.abs(low), np.abs(high)), gamma(rows.shape[1] + 8)
+        least = np.maximum(rows, 0.0) @ low + np.minimum(rows, 0.0) @ high
         error = relative * (np.abs(rows) @ size)
         if self._ball is None:
             return least, error
         # Moving coordinate i by d_i gains |a_i| d_i, of which the ball pays min(|a_i|, t) d_i: at most t radius in
         # all, for any t >= 0. Best is the entry at which the larger ones have spent the radius (fractional knapsack).
-        centre, radius = self._ball
-        room = np.where(rows > 0, centre - self._low, self._high - centre) * (1 + 4 * UNIT)
+        centre, radius = pulled.pick(self._ball[0]), self._ball[1]
+        room = np.where(rows > 0, centre - low, high - centre) * (1 + 4 * UNIT)
         order = np.argsort(-np.abs(rows), axis=1)
         entries = np.take_along_axis(np.abs(rows), order, axis=1)
         spent = np.cumsum(np.take_along_axis(room, order, axis=1), axis=1) >= radius
@@ -252,24 +248,6 @@ def _filled(base: Array, values: Array | None, rows: Array, neurons: Array) -> A
     dense = base.repeat(len(rows), axis=0)
     dense[:, neurons] = values[rows]
     return dense
-
-
-def _through(rows: Array, step: Step, given: Given, size: Array) -> tuple[Array, Array, Array]:
-    """(rows below an activation, constants added, error); size: of its inputs (n,)."""
-    slopes, gammas, (lower, upper) = given
-    if step.curve:
-        passed, added, error = step.curve.through(rows, lower, upper, slopes, size)
-    else:
-        slope, chord, offset = relu_lines(lower, upper, slopes[0])
-        above, below = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-        added = below @ offset[0] if len(offset) == 1 else (below * offset).sum(axis=1)
-        error = gamma(rows.shape[1] + 8) * (np.abs(rows) @ (size + offset.max(axis=0)))
-        passed = above * slope + below * chord
-    if gammas.any():
-        most = np.maximum(gammas, 0.0) * upper + np.minimum(gammas, 0.0) * lower
-        error = error + gamma(rows.shape[1] + 8) * (np.abs(gammas) @ size)
-        passed, added = passed + gammas, added - most.sum(axis=1)
-    return passed, added, error
 
 
 def _pieces(chosen: Array, most: int) -> list[Array]:

@@ -39,6 +39,17 @@ class Matrix:
     weight_error: float
     bias_error: float
 
+    def part(self, rows: NDArray[np.int64]) -> tuple[Any, Any, NDArray[np.int64]]:
+        """(weight, its magnitude, which columns) of these rows, the columns where they are not zero."""
+        if len(rows) == len(self.bias):
+            return self.weight, self.magnitude, np.arange(self.weight.shape[1])
+        weight = self.weight[rows]
+        if isinstance(weight, np.ndarray):
+            return weight, self.magnitude[rows], np.arange(weight.shape[1])
+        used = np.unique(weight.indices)
+        weight = csr_array(weight[:, used])
+        return weight, abs(weight), used.astype(np.int64)
+
     def data_error(self, reach: NDArray[np.float64]) -> float:
         """How far the rounding of weight and bias can put an entry off, for inputs of magnitudes `reach` (in,)."""
         return float(self.weight_error * reach.max(initial=0.0) + self.bias_error)
