@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = "sokbench-box-proof-1"
 _BOXES = 512  # at once
-_CACHE = 1 << 15  # entries of the rows on their way, which are to stay in the cache
+_CACHE = 1 << 16  # entries of the rows on their way, which are to stay in the cache
 Sides = tuple[Array, Array]
 Lines = tuple[Array, Array, Array]  # of a ReLU: slopes below, slopes above, offsets above
 LinesAt = Callable[[int], Lines]
@@ -116,9 +116,8 @@ class BoxChecker:
                 some = some.join(pending.pop())
             margin = min(margin, self._show(some, self._tighten(some)))
             ends = self._split[some.node] < 0
-            for node, unshown in zip(some.node[ends], some.unshown[ends], strict=True):
-                if unshown.any():
-                    raise Refused(f"row {unshown.argmax()} is not shown in node {node}, which is not split")
+            if some.unshown[ends].any():
+                raise Refused(f"rows are not shown in node {some.node[ends & some.unshown.any(axis=1)][0]}, not split")
             if not ends.all():
                 pending.append(self._halves(some.take(~ends)))
         return Checked(float(margin), len(self._split), len(self._split) // 2 + 1)
