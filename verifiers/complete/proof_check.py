@@ -62,8 +62,8 @@ class Checker:
         self._ball = (proof["centre"].astype(float), float(proof["radius"])) if "radius" in proof else None
         centre, radius = self._ball or (self._low, 0.0)
         inside = radius >= 0 and ((self._low <= centre) & (centre <= self._high)).all()
-        shapes = [self._low.shape, self._offsets.shape, self._rows.shape]
-        if shapes != [(steps[0].width,), (len(self._rows),), (len(self._rows), steps[-1].width)] or not inside:
+        shapes = {self._low.shape, self._high.shape, centre.shape}, self._offsets.shape, self._rows.shape
+        if shapes != ({(steps[0].width,)}, (len(self._rows),), (len(self._rows), steps[-1].width)) or not inside:
             raise Refused("inputs or rows do not fit the network")
         self._layers = [index for index, step in enumerate(steps) if step.is_relu or step.curve]
         widths = [steps[index].width for index in self._layers]
@@ -146,7 +146,9 @@ class Checker:
         """The bounds that multipliers `name` show of step `index`, the input of a ReLU or a `smooth` activation; at the
         `first` state CROWN's for all others."""
         lower, upper = part.lower[index], part.upper[index]
-        given = self._proof.get(f"{name}_entries", np.zeros(0, dtype=int))
+        given = self._proof.get(f"{name}_entries", np.zeros(0)).astype(int)
+        if not ((given >= 0) & (given < len(lower))).all():
+            raise Refused(f"{name} is about neurons that the network has not")
         likely = np.where(lower + upper > 0, 1.0, -1.0)
         for sign in (likely, -likely) if first else ():  # no need for the other side of what the first shows stable
             unstable = np.setdiff1d(np.flatnonzero(((lower < 0) & (upper > 0)) | smooth), given)
@@ -170,6 +172,8 @@ class Checker:
             step, neurons = self._steps[self._layers[k]], self._proof[f"neurons{k}"]
             low, high = (side[step.sources[0]] for side in (part.lower, part.upper))
             usual = self._proof[f"usual{k}"].astype(float) if step.curve else (high >= -low).astype(float)[None]
+            if usual.shape[1:] != (step.width,):
+                raise Refused(f"usual{k} does not fit the network")
             slopes, multipliers = (self._proof.get(f"{name}_{kind}{k}") for kind in ("slopes", "gammas"))
             sides = [_filled(side, slopes, rows, neurons) for side in usual[:, None]]
             gammas = _filled(np.zeros((1, step.width)), multipliers, rows, neurons)

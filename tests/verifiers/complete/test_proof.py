@@ -145,6 +145,8 @@ def tampered(name: str, arrays: dict) -> dict:
             values = changed[f"columns_{part}"]
             changed[f"columns_{part}"] = np.append(values, values[abs(split) - 1] + by)
         changed["leaf_paths"][last] = np.sign(split) * len(changed["columns_cut"])
+    elif name == "neurons counted from the end":
+        changed["state0_layer1_entries"] = np.arange(-1, 3)
     elif name == "a cut at NaN":
         changed["columns_cut"][:] = np.nan
     elif name == "a larger box":
@@ -181,7 +183,7 @@ def tampered(name: str, arrays: dict) -> dict:
     "name",
     [
         "a leaf is missing", "a path is cut short", "a split turned round", "halves at two cuts",
-        "a cut at NaN", "a larger box", "a larger claim",
+        "a cut at NaN", "neurons counted from the end", "a larger box", "a larger claim",
         "multipliers of nothing", "NaN", "a column that is no neuron", "another format", "an array is missing",
         "a row is added", "a state counted from the end", "the root is missing",
     ],
