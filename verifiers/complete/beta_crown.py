@@ -74,7 +74,8 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     ) -> None:
         """batch: domains split at once; branching: gap, babsr, fsb or kfsb; candidates: of each estimate that kfsb
         tries before a split; iterations: passes per domain; proofs: folder where the proof of what is verified is
-        written, for `sokbench check-proof` (affine maps, ReLUs and sums; `Unsupported` elsewhere)."""
+        written, for `sokbench check-proof` (affine maps, sums, ReLUs and what these express, sigmoid, tanh, arctan;
+        `Unsupported` elsewhere)."""
         if min(batch, candidates, iterations) < 1:
             raise InvalidInput(
                 f"beta_crown needs batch, candidates and iterations >= 1, not {batch}, {candidates}, {iterations}"
