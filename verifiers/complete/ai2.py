@@ -47,4 +47,4 @@ class AI2(CompleteVerifier):
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         from .chain_decision import Recipe, decide_chain
 
-        return decide_chain(problem, Recipe("deeppoly", None, "auto"), deadline)
+        return decide_chain(problem, Recipe("deeppoly", solver="auto"), deadline)

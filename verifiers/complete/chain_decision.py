@@ -6,7 +6,6 @@ counterexample last. In all of them a class is proved by `phase_search` alone, w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,13 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sokbench.core.deadline import OutOfTime
 from sokbench.core.outcome import Outcome, Termination, Verdict
-from verifiers.lp.chain import instances
+from verifiers.bounds.optimized.ascent import Schedule
+from verifiers.bounds.optimized.margins import relaxed_input
+from verifiers.bounds.optimized.relaxed import tighten
+from verifiers.graph import graph_of
+from verifiers.lp.chain import instances, intervals_of
 from verifiers.lp.margins import bound_margins
 from verifiers.lp.tighten import Relaxed, relax
 
 from .big_m import Solver, search_big_m
-from .phase_search import Search, search_phases
+from .phase_search import ENDLESS, Patience, Search, search_phases
 from .witness import WitnessFinder
 
 if TYPE_CHECKING:
@@ -43,13 +47,14 @@ _SOLVER_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Recipe:
-    """plan: of the pre-activation bounds; tighten: how they are improved, None for not at all (before it, a few nodes
-    per class are tried); solver: of the big-M program that looks for a counterexample when a class's own search has
-    used most of its time, None for nobody."""
+    """plan: of the pre-activation bounds; ascent: whether they are raised by dual ascent first; tighten: how they are
+    improved by linear programs, None for not at all (before it, a few nodes per class are tried); solver: of the big-M
+    program that looks for a counterexample when a class's own search has used most of its time, None for nobody."""
 
     plan: str
-    tighten: Tighten | None
-    solver: Solver | None
+    ascent: bool = False
+    tighten: Tighten | None = None
+    solver: Solver | None = None
 
 
 def decide_chain(problem: Problem, recipe: Recipe, deadline: Deadline) -> Outcome:
@@ -62,15 +67,30 @@ def decide_chain(problem: Problem, recipe: Recipe, deadline: Deadline) -> Outcom
     witness = finder.attack(deadline)
     if witness is not None:
         return Outcome(Verdict.FALSIFIED, witness=witness, stats={"decided_by": "attack"})
+    if recipe.ascent:
+        image = _raised(image, problem, recipe.plan, deadline.share(_TIGHTENING_SHARE))
     plain, nodes = relax(image.layers, image.inputs, image.intervals), 0
     if recipe.tighten is not None:
-        first = _search(image, plain, finder, deadline.share(_EARLY_SHARE), _EARLY_NODES, None)
+        first = _search(image, plain, finder, deadline.share(_EARLY_SHARE), Patience(_EARLY_NODES), None)
         if first.verdict is not Verdict.UNKNOWN:
             return first
         plain = recipe.tighten(image.layers, image.inputs, image.intervals, deadline.share(_TIGHTENING_SHARE))
         nodes = int(first.stats["nodes"])
-    last = _search(image, plain, finder, deadline, math.inf, recipe.solver)
+    last = _search(image, plain, finder, deadline, ENDLESS, recipe.solver)
     return replace(last, stats={**last.stats, "nodes": nodes + int(last.stats["nodes"])})
+
+
+def _raised(image: Instance, problem: Problem, plan: str, deadline: Deadline) -> Instance:
+    """The bounds of every layer as the linear programs over the layers below would give them, solved in their dual."""
+    with torch.no_grad():
+        try:
+            state = relaxed_input(graph_of(problem.network), problem.x, problem.ball, deadline, plan)
+        except OutOfTime:
+            return image
+        if state is None:  # no ReLU at all
+            return image
+        tighten(state, Schedule(), deadline)
+    return replace(image, intervals=intervals_of(state))
 
 
 def _search(
@@ -78,10 +98,10 @@ def _search(
     relaxed: Relaxed,
     finder: WitnessFinder,
     deadline: Deadline,
-    most_nodes: float,
+    patience: Patience,
     solver: Solver | None,
 ) -> Outcome:
-    """A linear program per open class, then branch and bound of at most `most_nodes` nodes where that fails."""
+    """A linear program per open class, then branch and bound as far as `patience` goes where that fails."""
     program, last = relaxed.program, image.layers[-1]
     stats = {"binaries": sum(len(columns.unstable) for columns in program.layers), "nodes": 0, "undecided": 0}
     points = bound_margins(program, relaxed.solver, last, image.label, image.margins, _open_classes(image), deadline)
@@ -92,7 +112,7 @@ def _search(
     finished = True
     for place, other in enumerate(left):
         objective, part = program.margin(last, image.label, other), deadline.share(1 / (len(left) - place))
-        result = _decide_class(relaxed, objective, finder, part, most_nodes, solver)
+        result = _decide_class(relaxed, objective, finder, part, patience, solver)
         stats["nodes"] += result.nodes
         stats["undecided"] += result.undecided
         if result.witness is not None:
@@ -110,13 +130,13 @@ def _decide_class(
     objective: Objective,
     finder: WitnessFinder,
     deadline: Deadline,
-    most_nodes: float,
+    patience: Patience,
     solver: Solver | None,
 ) -> Search:
     """Our own search; if that was to go to the end and time ended it, a solver's search for a counterexample."""
     own = deadline if solver is None else deadline.share(_OWN_SEARCH_SHARE)
-    result = search_phases(relaxed.program, relaxed.solver, objective, finder.at, own, most_nodes)
-    if result.finished or solver is None or most_nodes < math.inf or deadline.expired():
+    result = search_phases(relaxed.program, relaxed.solver, objective, finder.at, own, patience)
+    if result.finished or solver is None or patience is not ENDLESS or deadline.expired():
         return result
     claim = search_big_m(relaxed.program, objective, solver, deadline.share(_SOLVER_SHARE))
     if claim.point is None:

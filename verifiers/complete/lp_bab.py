@@ -1,11 +1,11 @@
 """Branch and bound on ReLU phases with one warm linear program: no binaries, no big-M.
 
 Relaxed: every unstable ReLU by its triangle; a split fixes a phase, which only changes bounds of columns and rows, so
-that the dual simplex method goes on from the last basis. Bounds come from CROWN and, where a first few nodes per class
-do not decide, from two linear programs per unstable neuron. Complete for chains of affine layers and ReLU under l_inf
-with the box, and l1. Every closed node is proved by duals or a Farkas certificate that our own arithmetic checked
-(`phase_search`); counterexamples are judged in float64. Cost: one warm linear program per node, exponentially many at
-worst; memory: one linear program and the list of open nodes.
+that the dual simplex method goes on from the last basis. Bounds come from CROWN and, for each unstable neuron, from
+the linear programs over the layers below, solved in their dual by ascent (alpha-CROWN). Complete for chains of affine
+layers and ReLU under l_inf with the box, and l1. Every closed node is proved by duals or a Farkas certificate that our
+own arithmetic checked (`phase_search`); counterexamples are judged in float64. Cost: one warm linear program per node,
+exponentially many at worst; memory: one linear program and the list of open nodes.
 
 Bunel et al., Branch and Bound for Piecewise Linear Neural Network Verification, JMLR 2020; Ehlers, ATVA 2017.
 """
@@ -32,7 +32,7 @@ class LPBaB(CompleteVerifier):
         kind="verifier",
         family="branch and bound",
         norms=("linf", "l1"),
-        summary="Triangle relaxation as one warm linear program; neurons bounded by linear programs, then "
+        summary="Triangle relaxation as one warm linear program; neurons bounded by dual ascent, then "
         "branch and bound on ReLU phases with every leaf certified.",
         paper="Bunel et al., Branch and Bound for Piecewise Linear Neural Network Verification, JMLR 2020",
         url="https://arxiv.org/abs/1909.06588",
@@ -45,8 +45,6 @@ class LPBaB(CompleteVerifier):
         chain_of(network)
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
-        from verifiers.lp.tighten import tighten
-
         from .chain_decision import Recipe, decide_chain
 
-        return decide_chain(problem, Recipe("crown", tighten, None), deadline)
+        return decide_chain(problem, Recipe("crown", ascent=True), deadline)

@@ -51,8 +51,8 @@ class Split:
 class _Node:
     """An open node. Ordered by its parent's bound, then by age, the younger first."""
 
-    bound: float
     age: int
+    bound: float
     splits: tuple[Split, ...] = field(compare=False)
 
 
@@ -69,24 +69,41 @@ class Search:
     undecided: int
 
 
+@dataclass(frozen=True)
+class Patience:
+    """After `nodes` linear programs a search goes on only as long as no more than `expected` are to be expected in
+    all, by the share of the tree that is closed."""
+
+    nodes: float
+    expected: float = 0.0
+
+    def lasts(self, nodes: int, share: float) -> bool:
+        return nodes < self.nodes or nodes < self.expected * share
+
+
+ENDLESS = Patience(math.inf)
+
+
 def search_phases(
     program: TriangleProgram,
     solver: LinearSolver,
     objective: Objective,
     witness_at: Callable[[Vector], Tensor | None],
     deadline: Deadline,
-    most_nodes: float = math.inf,
+    patience: Patience = ENDLESS,
+    splits: tuple[Split, ...] = (),
 ) -> Search:
-    """Decide whether `objective` is positive on the program's network, with at most `most_nodes` linear programs.
+    """Decide whether `objective` is positive on the program's network.
 
+    splits: phases that are fixed from the outset;
     witness_at: turns an input (n,) that the relaxation points at into a counterexample, or None if it is not one.
     On return the solver has the program's own bounds again.
     """
     ages = itertools.count(0, -1)
-    open_nodes = [_Node(-math.inf, next(ages), ())]
-    proved, nodes, undecided, witness = math.inf, 0, 0, None
+    open_nodes = [_Node(next(ages), -math.inf, splits)]
+    proved, nodes, undecided, witness, share = math.inf, 0, 0, None, 0.0
     stop_above = 1e-6 * _scale(objective, program.bounds)
-    while open_nodes and witness is None and nodes < most_nodes and not deadline.expired():
+    while open_nodes and witness is None and patience.lasts(nodes, share) and not deadline.expired():
         node = heapq.heappop(open_nodes)
         bounds = phase_bounds(program, node.splits)
         solver.set_bounds(bounds)
@@ -94,10 +111,10 @@ def search_phases(
         nodes += 1
         bound = max(node.bound, solution.bound)
         if bound > 0:
-            proved = min(proved, bound)
+            proved, share = min(proved, bound), share + 0.5 ** (len(node.splits) - len(splits))
             continue
         if solution.status is Status.TIME:
-            heapq.heappush(open_nodes, _Node(bound, node.age, node.splits))
+            heapq.heappush(open_nodes, _Node(node.age, bound, node.splits))
             break
         witness = witness_at(solution.primal[: program.inputs.size])
         split = choose_split(program, node.splits, solution)
@@ -108,7 +125,7 @@ def search_phases(
         # the younger of two equals is opened first: the phase of the relaxation's point
         for active in (not split.active, split.active):
             child = Split(split.layer, split.neuron, active)
-            heapq.heappush(open_nodes, _Node(bound, next(ages), (*node.splits, child)))
+            heapq.heappush(open_nodes, _Node(next(ages), bound, (*node.splits, child)))
     solver.set_bounds(program.bounds)
     left = min((node.bound for node in open_nodes), default=math.inf)
     return Search(min(proved, left), witness, nodes, not open_nodes or witness is not None, undecided)

@@ -10,7 +10,7 @@ import numpy as np
 
 from verifiers.lp.tighten import Relaxed, tighten, tighten_layer
 
-from .phase_search import search_phases
+from .phase_search import Patience, search_phases
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
@@ -52,7 +52,7 @@ def _search_stable(
             return
         sign = 1.0 if -lower[neuron] < upper[neuron] else -1.0
         objective = program.neuron(layer, neuron, sign)
-        found = search_phases(program, solver, objective, lambda _: None, deadline, _NODES)
+        found = search_phases(program, solver, objective, lambda _: None, deadline, Patience(_NODES))
         bound = found.bound if math.isfinite(found.bound) else -math.inf
         if sign > 0:
             lower[neuron] = max(lower[neuron], bound)

@@ -1,16 +1,17 @@
 """Branch and bound with refreshed intermediate bounds: splits at the top of the tree tighten every layer above.
 
 A state is a set of splits with intermediate bounds of its own. Its rows are first searched with those bounds
-kept (`split_search`: thousands of domains per second); where that does not promise an end, one more neuron is split,
-and in both halves the bounds of all layers are raised again with the slopes found before and multipliers for the
-splits. Two or three such splits close what 10,000 domains with the root's bounds do not.
+kept (`split_search`: thousands of domains per second; `state_programs`: a linear program each); where that does not
+promise an end, one more neuron is split, and in both halves the bounds of all layers are raised again with the slopes
+found before and multipliers for the splits. Two or three such splits close what 10,000 domains with the root's bounds
+do not.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -22,7 +23,7 @@ from verifiers.bounds.optimized.relaxed import Relaxed, tighten
 from verifiers.bounds.optimized.sweep import Start
 from verifiers.lp.input_set import InputSet
 
-from .branching import scores
+from .branching import Branching, scores
 from .domains import Columns
 from .split_search import Leaf, SplitResult, SplitSearch, SplitSettings, Witness
 
@@ -77,16 +78,30 @@ class RefinedResult:
     proof: dict[tuple[int, ...], Proved] = field(default_factory=dict)
 
 
+Inside = Callable[[State, Columns, Deadline], SplitResult]
+"""Searches the open rows of a state with the state's intermediate bounds; gives up where no end is in sight."""
+
+
+def domain_search(start: Start, inputs: InputSet, witness: Witness, settings: SplitSettings, keep: bool) -> Inside:
+    """Searches states with batched dual ascent (`split_search`). start: all rows of the question."""
+
+    def inside(state: State, columns: Columns, deadline: Deadline) -> SplitResult:
+        rows = start.take(state.rows)
+        search = SplitSearch(state.relaxed, columns, rows, inputs, witness, settings, keep)
+        return search.run(state.bounds, state.ascent.best_slopes, state.ascent.best_gammas, deadline)
+
+    return inside
+
+
 @dataclass(frozen=True, eq=False)
 class RefinedSearch:
-    """start: the rows (N) of the question, each to be proved positive; inputs: the input set as columns of a linear
-    program; witness: judges points; keep: whether the proof is kept; left: by layer, the part of the bounds that the
-    last split there left open."""
+    """start: the rows (N) of the question, each to be proved positive; inside: searches a state; rule: which neurons of
+    a state are tried; keep: whether the proof is kept; left: by layer, the part of the bounds that the last split there
+    left open."""
 
     start: Start
-    inputs: InputSet
-    witness: Witness
-    settings: SplitSettings
+    inside: Inside
+    rule: Branching = "gap"
     keep: bool = False
     left: dict[int, float] = field(default_factory=dict)
 
@@ -99,7 +114,7 @@ class RefinedSearch:
         stack = [root.part(open_rows)] if len(open_rows := (root.bounds <= 0).nonzero().squeeze(1)) else []
         while stack and result.witness is None and not deadline.expired():
             state = stack.pop()
-            found = self._search(state, columns, deadline)
+            found = self.inside(state, columns, deadline)
             self._count(result, state, found)
             left = (found.bounds <= 0).nonzero().squeeze(1)
             if not len(left) or found.witness is not None:
@@ -125,11 +140,6 @@ class RefinedSearch:
             _lower(result, state)
         return result
 
-    def _search(self, state: State, columns: Columns, deadline: Deadline) -> SplitResult:
-        start = self.start.take(state.rows)
-        search = SplitSearch(state.relaxed, columns, start, self.inputs, self.witness, self.settings, self.keep)
-        return search.run(state.bounds, state.ascent.best_slopes, state.ascent.best_gammas, deadline)
-
     def _count(self, result: RefinedResult, state: State, found: SplitResult) -> None:
         result.states += 1
         result.domains += found.visited
@@ -153,7 +163,7 @@ class RefinedSearch:
             return []
         relus = state.relaxed.triangles(torch.float32)
         rough, trace = state.relaxed.traced(self.start.take(state.rows), state.ascent)
-        estimate = scores(self.settings.branching, state.relaxed.search, rough, trace, relus, columns)[0]
+        estimate = scores(self.rule, state.relaxed.search, rough, trace, relus, columns)[0]
         total = (estimate / state.bounds.abs().clamp(min=1e-30).float()[:, None]).sum(dim=0)[None]
         best = {}
         for index, entries in columns.entries.items():

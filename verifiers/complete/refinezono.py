@@ -48,4 +48,4 @@ class RefineZono(CompleteVerifier):
         from .chain_decision import Recipe, decide_chain
         from .refine import refine
 
-        return decide_chain(problem, Recipe("deepz", refine, None), deadline)
+        return decide_chain(problem, Recipe("deepz", tighten=refine), deadline)

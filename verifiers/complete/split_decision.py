@@ -21,9 +21,10 @@ from verifiers.graph import graph_of
 from verifiers.graph.rewriting.max_to_relu import max_to_relu
 from verifiers.lp.input_set import InputSet, input_set
 
+from .branching import Branching
 from .domains import Columns
 from .proof import Searched
-from .refined_search import RefinedResult, RefinedSearch, State
+from .refined_search import Inside, RefinedResult, RefinedSearch, State, domain_search
 from .split_search import SplitSearch, SplitSettings, Witness
 from .witness import LONG, WitnessFinder
 
@@ -80,6 +81,19 @@ def decide_rows(
     asked: Question, settings: SplitSettings, deadline: Deadline, proof: Callable[[Searched], None] | None = None
 ) -> Outcome:
     """Prove all rows positive, or find a witness. proof: called with what a proof needs, if all rows were proved."""
+    inside = domain_search(asked.start, asked.inputs, asked.witness, settings, proof is not None)
+    return decide_states(asked, lambda _: inside, settings.branching, deadline, proof)
+
+
+def decide_states(
+    asked: Question,
+    inside: Callable[[dict[int, Tensor]], Inside],
+    rule: Branching,
+    deadline: Deadline,
+    proof: Callable[[Searched], None] | None = None,
+) -> Outcome:
+    """As `decide_rows`. inside: from the entries of each ReLU that states keep, by node, to what searches a state;
+    rule: which neurons are tried for the splits between states."""
     # a proof needs multipliers for every row, also for those that are positive already, and those of one round
     rows = (asked.bounds <= 0).nonzero().squeeze(1) if proof is None else torch.arange(len(asked.bounds))
     best = asked.bounds[rows] if proof is None else torch.full_like(asked.bounds, -torch.inf)
@@ -101,7 +115,7 @@ def decide_rows(
     bounds = asked.bounds.clone()
     bounds[rows] = best
     root, began = State(relaxed, rows, best, ascent), time.monotonic()
-    search = RefinedSearch(asked.start, asked.inputs, asked.witness, settings, proof is not None)
+    search = RefinedSearch(asked.start, inside(kept), rule, proof is not None)
     result = search.run(root, bounds, deadline)
     outcome = _outcome(result, time.monotonic() - began)
     if proof is not None and outcome.verdict is Verdict.VERIFIED:

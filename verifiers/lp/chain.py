@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline
     from sokbench.core.network import Network
     from sokbench.core.problem import Ball
+    from verifiers.bounds.optimized.relaxed import Relaxed
     from verifiers.graph import Graph
 
 Interval = tuple[Vector, Vector]
@@ -86,6 +87,16 @@ def instances(
         Instance(layers, inputs, [(low[i], up[i]) for low, up in intervals], margins[i].numpy().copy(), int(labels[i]))
         for i, inputs in enumerate(sets)
     ]
+
+
+def intervals_of(state: Relaxed) -> list[Interval]:
+    """The bounds of the input of every ReLU, each (n,), in the order of the chain; copies."""
+    return [_flat(state.bounds[relu]) for relu in state.graph.relus]
+
+
+def _flat(bounds: tuple[Tensor, Tensor]) -> Interval:
+    lower, upper = (side.flatten().numpy().copy() for side in bounds)
+    return lower, upper
 
 
 def improved(images: list[Instance], improve: Callable[[Instance, Deadline], bool], deadline: Deadline) -> Tensor:

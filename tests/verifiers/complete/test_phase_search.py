@@ -7,7 +7,7 @@ import pytest
 
 from sokbench.core.deadline import Deadline
 from tests.verifiers.lp.nets import exact_minimum, forward, intervals, layer, random_chain
-from verifiers.complete.phase_search import Split, phase_bounds, search_phases
+from verifiers.complete.phase_search import Patience, Split, phase_bounds, search_phases
 from verifiers.lp.input_set import InputSet
 from verifiers.lp.tighten import relax
 
@@ -64,11 +64,34 @@ def test_the_budget_of_nodes_is_kept_and_the_solver_left_as_it_was():
     layers, _, relaxed = relaxation(3, (4, 12, 12, 2), 1.0)
     objective = relaxed.program.margin(layers[-1], 0, 1)
     before = relaxed.solver.minimum(objective, Deadline()).bound
-    found = search_phases(relaxed.program, relaxed.solver, objective, no_witness, Deadline(), most_nodes=5)
+    found = search_phases(relaxed.program, relaxed.solver, objective, no_witness, Deadline(), Patience(5))
     assert found.nodes <= 5
     assert not found.finished
     assert found.bound >= before - 1e-7
     assert relaxed.solver.minimum(objective, Deadline()).bound == pytest.approx(before, abs=1e-7)
+
+
+def test_patience_goes_on_where_the_end_is_near():
+    patience = Patience(10, expected=100)
+    assert patience.lasts(9, 0.0)
+    assert not patience.lasts(10, 0.0)
+    assert patience.lasts(40, 0.5)
+    assert not patience.lasts(50, 0.5)
+
+
+def test_phases_fixed_from_the_outset_bound_that_part_only():
+    layers, _, relaxed = relaxation(3, (4, 12, 12, 2), 1.0)
+    objective = relaxed.program.margin(layers[-1], 0, 1)
+    neuron = int(relaxed.program.layers[0].unstable[0])
+    whole = search_phases(relaxed.program, relaxed.solver, objective, no_witness, Deadline())
+    halves = [
+        search_phases(
+            relaxed.program, relaxed.solver, objective, no_witness, Deadline(), splits=(Split(0, neuron, active),)
+        )
+        for active in (True, False)
+    ]
+    assert min(half.bound for half in halves) == pytest.approx(whole.bound, abs=1e-7)
+    assert max(half.bound for half in halves) > whole.bound + 1e-3
 
 
 def test_a_witness_ends_the_search():

@@ -15,7 +15,7 @@ from tests.verifiers.complete.planted import PEAK, WIDTH, bump_problem, sigmoid_
 from verifiers.bounds.optimized.ascent import Schedule
 from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.complete.beta_crown import BetaCrown
-from verifiers.complete.refined_search import RefinedSearch, State
+from verifiers.complete.refined_search import RefinedSearch, State, domain_search
 from verifiers.complete.split_search import SplitSettings
 from verifiers.graph import graph_of
 from verifiers.lp.input_set import input_set
@@ -63,7 +63,7 @@ def test_domains_prove_what_is_true_and_nothing_else(name, seed):
         for gap, provable in ((0.85 * (least - float(first[0])) + 1e-3, True), (-1e-4, False)):
             start.constants.fill_(gap - least)
             bounds, ascent = state.raise_rows(start, Schedule(8), never, Deadline())
-            search = RefinedSearch(start, input_set(x, ball), lambda _: None, settings)
+            search = RefinedSearch(start, domain_search(start, input_set(x, ball), lambda _: None, settings, False))
             root = State(state, torch.tensor([0]), bounds, ascent)
             result = search.run(root, bounds, Deadline.after(20.0 if provable else 0.5))
             assert (float(result.bounds[0]) > 0) == provable

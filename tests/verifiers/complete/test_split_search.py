@@ -19,7 +19,7 @@ from verifiers.bounds.optimized.sweep import Triangles
 from verifiers.bounds.sets.inputs import Interval
 from verifiers.complete.beta_crown import BetaCrown
 from verifiers.complete.domains import Columns, Domains, Pool, split_triangles
-from verifiers.complete.refined_search import RefinedSearch, State
+from verifiers.complete.refined_search import RefinedSearch, State, domain_search
 from verifiers.complete.split_search import SplitSearch, SplitSettings
 from verifiers.graph import graph_of
 from verifiers.lp.input_set import input_set
@@ -130,7 +130,7 @@ def test_states_are_not_lost_whatever_bound_they_come_with(known):
             _, ascent = state.raise_rows(start, Schedule(2), lambda b, _: b > 0, Deadline())
             bounds = torch.tensor([known], dtype=torch.float64)
             settings = SplitSettings(batch=4, schedule=Schedule(2), patience=4)
-            search = RefinedSearch(start, input_set(x, ball), lambda _: None, settings)
+            search = RefinedSearch(start, domain_search(start, input_set(x, ball), lambda _: None, settings, False))
             result = search.run(State(state, torch.tensor([0]), bounds, ascent), bounds, Deadline.after(10.0))
         assert result.states > 0
         assert float(result.bounds[0]) <= gap
