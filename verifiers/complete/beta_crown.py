@@ -105,7 +105,7 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     def _with_proof(self, problem: Problem, asked: Question, folder: Path, deadline: Deadline) -> Outcome:
         from .box_proof import write_box_proof
         from .few_inputs import split_inputs
-        from .proof import Searched, proof_arrays
+        from .proof import Searched, proof_arrays, usual_slopes
         from .proof_file import write_proof
         from .split_decision import decide_rows
 
@@ -113,10 +113,10 @@ class BetaCrown(GraphMethod, CompleteVerifier):
         outcome = split_inputs(asked, deadline, write=write_boxes)
         if outcome is not None:
             return outcome
-        written = []
+        written, usual = [], usual_slopes(asked.relaxed)
 
         def write(searched: Searched) -> None:
-            written.append(str(write_proof(proof_arrays(problem, asked, searched), folder)))
+            written.append(str(write_proof(proof_arrays(problem, asked, searched, usual), folder)))
 
         outcome = decide_rows(asked, self._settings(), deadline, write)
         return replace(outcome, stats={**outcome.stats, "proof": written[0]}) if written else outcome

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from sokbench.core.errors import Unsupported
 from verifiers.bounds.optimized.relaxed import both_sides
+from verifiers.bounds.relaxations.curves import curve_lines
+from verifiers.bounds.relaxations.relu import relu_adaptive
+from verifiers.graph.elementwise import Elementwise, Relu
 
 from .domains import Columns
 from .proof_arithmetic import Array
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from .split_decision import Question
 
+Slopes = dict[int, Tensor]
 _SCARCE = 1e-4  # of the bounds without splits
 
 
@@ -56,8 +60,21 @@ def refuse_uncheckable(network: Network, ball: Ball) -> None:
         raise Unsupported(f"proofs are written for l_inf and l1 balls, not {ball.norm}")
 
 
-def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[str, Array]:
-    """The proof that all rows of `asked` are positive."""
+def usual_slopes(relaxed: Relaxed) -> Slopes:
+    """CROWN's slopes at all activations, flat: (1, n) below ReLUs, (2, n) below and above others. Taken before bounds
+    are raised they show those that the search began with, since lines only get closer on smaller intervals."""
+    found = {}
+    for index, (lower, upper) in relaxed.bounds.items():
+        op = relaxed.graph.nodes[index].op
+        assert isinstance(op, Elementwise)
+        lines = relu_adaptive(lower, upper) if isinstance(op, Relu) else curve_lines(op, lower, upper)
+        sides = [lines.lower_slope] if isinstance(op, Relu) else [lines.lower_slope, lines.upper_slope]
+        found[index] = torch.cat(sides).flatten(1)
+    return found
+
+
+def proof_arrays(problem: Problem, asked: Question, searched: Searched, usual: Slopes) -> dict[str, Array]:
+    """The proof that all rows of `asked` are positive. usual: of `usual_slopes`, before the search."""
     layer_of = {index: place for place, index in enumerate(sorted(asked.relaxed.bounds))}
     arrays = claim_arrays(FORMAT, problem, asked.relaxed.exact.inputs.interval(), asked.start)
     if not asked.relaxed.exact.inputs.is_box:
@@ -65,11 +82,7 @@ def proof_arrays(problem: Problem, asked: Question, searched: Searched) -> dict[
         arrays["radius"] = np.array(float(problem.ball.radius))
     for index, layer in layer_of.items():
         arrays[f"neurons{layer}"] = searched.neurons(index).numpy()
-    for index, lines in asked.relaxed.triangles(torch.float64).curves.items():
-        sides = [
-            lines.lines(lines.begin, torch.full_like(lines.lower, side, dtype=torch.bool), False) for side in (0, 1)
-        ]
-        arrays[f"usual{layer_of[index]}"] = torch.cat([slope for slope, _, _ in sides]).flatten(1).numpy()
+        arrays[f"usual{layer}"] = usual[index].numpy()
     precision = _precision(asked, searched)
     arrays |= _tree(searched, layer_of) | _leaves(searched, layer_of, precision)
     for number, (path, proved) in enumerate(searched.result.proof.items()):

@@ -7,7 +7,7 @@ of affine maps, sums, ReLUs and smooth activations. It consists of
 - states: sets of splits, each one more than its parent's, with slopes and multipliers that show tighter bounds of
   pre-activations there;
 - leaves: for a state and a row, further splits and the multipliers that show the row positive on that part.
-Slopes of lines at smooth activations where the proof says nothing are in `usual`, for lines below and above.
+Where these say nothing of slopes the `usual` ones are taken: CROWN's, of lines below and (not for ReLUs) above.
 Nothing in it is trusted: offsets of lines are computed here from any slopes (lower ones of ReLUs, those of the line
 that a row takes at other activations), a multiplier g of a neuron in [l, u] adds g z - max(g l, g u) <= 0, and the
 leaves of a row must cover everything: both sides of every split, at the same cut.
@@ -144,14 +144,15 @@ class Checker:
 
     def _improve(self, part: _Part, index: int, name: str, smooth: bool, first: bool) -> None:
         """The bounds that multipliers `name` show of step `index`, the input of a ReLU or a `smooth` activation; at the
-        `first` state CROWN's for all others."""
+        `first` state also those of the usual slopes."""
         lower, upper = part.lower[index], part.upper[index]
         given = self._proof.get(f"{name}_entries", np.zeros(0)).astype(int)
         if not ((given >= 0) & (given < len(lower))).all():
             raise Refused(f"{name} is about neurons that the network has not")
         likely = np.where(lower + upper > 0, 1.0, -1.0)
         for sign in (likely, -likely) if first else ():  # no need for the other side of what the first shows stable
-            unstable = np.setdiff1d(np.flatnonzero(((lower < 0) & (upper > 0)) | smooth), given)
+            open_ones = np.flatnonzero(((lower < 0) & (upper > 0)) | smooth)
+            unstable = open_ones if smooth else np.setdiff1d(open_ones, given)
             self._raise(part, index, unstable, sign[unstable], None)
         self._raise(part, index, np.tile(given, 2), np.repeat([1.0, -1.0], len(given)), name)
 
@@ -166,13 +167,12 @@ class Checker:
                 side[entries[mine]] = best(side[entries[mine]], sign * found[signs[some] == sign])
 
     def _given(self, part: _Part, name: str | None, rows: Array, intervals: list[Interval]) -> list[Given]:
-        """The multipliers `name` of some of its rows; CROWN's slopes and none where it says nothing."""
+        """The multipliers `name` of some of its rows; the usual slopes and none where it says nothing."""
         found = []
         for k, (lower, upper) in enumerate(intervals):
             step, neurons = self._steps[self._layers[k]], self._proof[f"neurons{k}"]
-            low, high = (side[step.sources[0]] for side in (part.lower, part.upper))
-            usual = self._proof[f"usual{k}"].astype(float) if step.curve else (high >= -low).astype(float)[None]
-            if usual.shape[1:] != (step.width,):
+            usual = self._proof[f"usual{k}"].astype(float)
+            if usual.shape != (2 if step.curve else 1, step.width):
                 raise Refused(f"usual{k} does not fit the network")
             slopes, multipliers = (self._proof.get(f"{name}_{kind}{k}") for kind in ("slopes", "gammas"))
             sides = [_filled(side, slopes, rows, neurons) for side in usual[:, None]]

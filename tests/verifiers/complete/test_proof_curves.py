@@ -19,7 +19,7 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.complete.planted import PEAK, WIDTH, sigmoid_bump
 from tests.verifiers.complete.test_proof import hard_problem, read_proof, smooth
-from verifiers.complete.proof import proof_arrays
+from verifiers.complete.proof import proof_arrays, usual_slopes
 from verifiers.complete.proof_arithmetic import TINY, UNIT, Array, Refused
 from verifiers.complete.proof_claims import check_proof
 from verifiers.complete.proof_curves import ARCTAN, SIGMOID, TANH
@@ -121,8 +121,9 @@ def proof_of(problem: Problem, options: SplitSettings, limit: float) -> tuple[di
         asked = question(problem, Deadline(), always=True)
         if not isinstance(asked, Question):
             return None
+        usual = usual_slopes(asked.relaxed)
         outcome = decide_rows(asked, options, Deadline.after(limit), found.append)
-    return (proof_arrays(problem, asked, found[0]), float(outcome.margin)) if found else None
+    return (proof_arrays(problem, asked, found[0], usual), float(outcome.margin)) if found else None
 
 
 @settings(max_examples=25, deadline=None)
