@@ -8,7 +8,8 @@ with the box. It decides every problem whose least margin is not within 1e-7 or 
 fast where inputs are few: ACAS Xu has five. With hundreds of inputs the number of pieces explodes, and splitting ReLUs
 (`beta_crown`) is the method to use.
 
-What the verdicts rest on: outward-rounded bounds of pieces that cover the input set; witnesses are judged in float64.
+What the verdicts rest on: outward-rounded bounds of pieces that cover the input set, which can be written as a proof
+(`box_proof_check`); witnesses are judged in float64.
 Cost: one batch of bounds per batch of boxes.
 
 Wang et al., Formal Security Analysis of Neural Networks using Symbolic Intervals, USENIX Security 2018.

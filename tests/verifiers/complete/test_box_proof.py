@@ -408,7 +408,7 @@ def run(*words: object) -> tuple[int, str]:
 
 
 def test_from_the_command_line(tmp_path):
-    """A box, and two unsafe sets, one of them of two rows: three problems would be too few, two are right."""
+    """A box, and two unsafe sets, one of them of two rows: two problems, the second with a maximum."""
     module = dense([3, 30, 30, 30, 2], 6).float()
     network, spec, proof = (tmp_path / name for name in ("net.onnx", "p.vnnlib", "proof.zip"))
     torch.onnx.export(module, (torch.zeros(1, 3),), str(network), dynamo=False)
@@ -423,7 +423,7 @@ def test_from_the_command_line(tmp_path):
     spec.write_text(f"{names}{box}(assert (or {unsafe}))")
     assert "holds" in run("verify", network, spec, "--proof", proof)[1]
     proofs = read_proofs(proof)
-    assert {str(arrays["format"]) for arrays in proofs} == {FORMAT}
+    assert [str(arrays["format"]) for arrays in proofs] == [FORMAT, FORMAT]
     code, output = run("check-proof", proof, network, spec, "--json")
     answer = json.loads(output)
     assert (code, answer["answer"]) == (0, "accepted")
