@@ -84,6 +84,7 @@ def measure(method: str, problems: list[Problem], limit: float, solver: str) -> 
     if method != "big_m":
         built = sokbench.method(method, **({"solver": solver} if method == "milp" else {}))
         built.prepare(problems[0].network)
+        built.verify(problems[0], 1.0)  # what is imported and built once, as big_m's by the methods before it
     for problem in problems:
         if method == "big_m":
             answer, took = plain_big_m(problem, limit, solver)

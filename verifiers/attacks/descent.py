@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,12 +34,14 @@ def descend(
     objective: Objective = least_margin,
     deadline: Deadline = Deadline(),  # noqa: B008
     momentum: float = 0.0,
+    stop_below: float = -math.inf,
 ) -> tuple[Tensor, Tensor]:
     """Lower the objective from `start` by steepest descent in the ball; return the best points seen and their values.
 
     start, x: (B, *shape), points of the ball and its centres; labels: (B,); step_sizes: of each step, in units of
     the input; objective: (logits (B, C), labels) -> (B,), the margin by default; momentum: share of the directions
-    before, as gradients of unit l1 norm (Dong et al., CVPR 2018). Stops, without an error, at the deadline.
+    before, as gradients of unit l1 norm (Dong et al., CVPR 2018). Stops, without an error, at the deadline, and as soon
+    as one of the objectives is less than `stop_below`.
     """
     memory = torch.zeros_like(start)
     best, lowest = start, torch.full((len(x),), torch.inf)
@@ -49,7 +52,7 @@ def descend(
         better = values.detach() < lowest
         lowest = torch.where(better, values.detach(), lowest)
         best = torch.where(better.view(-1, *[1] * (x.dim() - 1)), points.detach(), best)
-        if step_size is None or deadline.expired():
+        if step_size is None or deadline.expired() or bool((values < stop_below).any()):
             break
         (gradient,) = torch.autograd.grad(values.sum(), points)
         if momentum:
@@ -69,13 +72,15 @@ def attacked_margins(
     seed: int,
     deadline: Deadline = Deadline(),  # noqa: B008
     momentum: float = 0.0,
+    stop_below: float = -math.inf,
 ) -> tuple[Tensor, Tensor]:
     """The best of several descents: points (B, *shape) and their least margins (B,), in the network's type.
 
     The first descent starts from the input itself and lowers the least margin. The others start from random points,
     which depend only on the seed, the input and the number of the restart, and lower the margin to one wrong class
     each, the likeliest first (multi-targeted: Gowal et al., arXiv:1910.09338): descending on the least margin gets
-    stuck where two wrong classes are level. All of them run as one batch of restarts * B.
+    stuck where two wrong classes are level. All of them run as one batch of restarts * B, until one margin is less than
+    `stop_below`.
     """
     starts = torch.cat([x, *(random_points(x, ball, seed, restart) for restart in range(1, restarts))])
     centres, truth = x.repeat(restarts, *[1] * (x.dim() - 1)), labels.repeat(restarts)
@@ -87,7 +92,7 @@ def attacked_margins(
         least = least_margin(logits[: len(x)], labels[: len(x)])
         return torch.cat([least, targeted[len(x) :, 0]])
 
-    points, _ = descend(logits_of, starts, centres, truth, ball, step_sizes, objective, deadline, momentum)
+    points, _ = descend(logits_of, starts, centres, truth, ball, step_sizes, objective, deadline, momentum, stop_below)
     with torch.no_grad():
         values = least_margin(logits_of(points), truth)
     lowest, which = values.view(restarts, len(x)).min(dim=0)

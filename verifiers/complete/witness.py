@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,11 +72,16 @@ class WitnessFinder:
         problem = self._problem
         x, labels = problem.x.float()[None], torch.tensor([problem.label])
         restarts, sizes = max(_LEAST_RESTARTS, problem.network.num_classes), self._step_sizes(effort)
-        with torch.enable_grad():
-            found, _ = attacked_margins(
-                problem.network, x, labels, problem.ball, sizes, restarts, 0, deadline, effort.momentum
-            )
-        return self._judged(self._in_ball(found[0].double().numpy().ravel()))
+        # to the first point that the network misclassifies; where float64 does not confirm that one, to the end
+        for stop_below in (0.0, -math.inf):
+            with torch.enable_grad():
+                found, margins = attacked_margins(
+                    problem.network, x, labels, problem.ball, sizes, restarts, 0, deadline, effort.momentum, stop_below
+                )
+            witness = self._judged(self._in_ball(found[0].double().numpy().ravel()))
+            if witness is not None or not float(margins[0]) < 0:
+                return witness
+        return None
 
     def near(self, points: list[Vector], deadline: Deadline) -> Tensor | None:
         """A counterexample found by a short descent of the margin from `points`; None if none."""

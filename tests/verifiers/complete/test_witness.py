@@ -10,6 +10,7 @@ import sokbench
 from sokbench.core.deadline import Deadline
 from sokbench.core.evaluation import judge_witness
 from tests.verifiers.lp.nets import layer, network_of
+from verifiers.complete import witness as witness_module
 from verifiers.complete.witness import WitnessFinder
 
 LAYERS = [layer([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), layer([[-1.0, -1.0], [0.0, 0.0]], [1.0, 0.0])]
@@ -45,3 +46,24 @@ def test_attack_and_descent(norm):
         assert witness is not None
         assert judge_witness(problem, witness)[0]
     assert found.near([], Deadline()) is None
+
+
+def test_an_attack_ends_at_the_first_misclassified_point(monkeypatch):
+    _, found = finder(radius=0.5)
+    steps = []
+    real = witness_module.attacked_margins
+
+    def counted(network, *arguments):
+        def logits_of(points):
+            steps.append(len(points))
+            return network(points)
+
+        return real(logits_of, *arguments)
+
+    monkeypatch.setattr(witness_module, "attacked_margins", counted)
+    assert found.attack(Deadline()) is not None
+    early = len(steps)
+    steps.clear()
+    monkeypatch.setattr(WitnessFinder, "_judged", lambda self, candidate: None)
+    assert found.attack(Deadline()) is None
+    assert early < 10 < len(steps)  # what float64 does not confirm is followed by the whole descent
