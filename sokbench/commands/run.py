@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "sokbench run quick --only crown --only 'mnist5k/cnn_a/*'",
     "sokbench run quick --retry timeout,crashed",
     "sokbench run my_suite.toml -j 2",
-    "sokbench run --instances acasxu/instances.csv --method reluval --method milp --limit 60",
+    "sokbench run --instances acasxu/instances.csv --method beta_crown --method reluval --limit 60",
     "sokbench run --instances vnncomp2021/dev --name vnncomp2021 --method beta_crown --limit 60",
 )
 def command(

@@ -10,32 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import InvalidInput
-from ..core.registry import catalog
 from ..decision import answer_of
 from .options import print_json
 
 if TYPE_CHECKING:
     from ..rows import Row
 
-_PREFERRED = ("beta_crown", "milp")
-_PROVING = "beta_crown"
-# with few inputs, boxes of inputs are split to better effect than activations
-_FEW_INPUTS, _FOR_FEW_INPUTS = 16, ("reluval",)
+_DEFAULT = "beta_crown"
 _RESULT_WORDS = {"holds": "unsat", "violated": "sat"}
 _EXIT_CODES = {"ok": 0, "timeout": 0, "unsupported": 3}
-
-
-def default_method(inputs: int) -> str:
-    """The complete verifier to ask first about a network with so many inputs."""
-    preferred: tuple[str, ...] = _PREFERRED if inputs > _FEW_INPUTS else _FOR_FEW_INPUTS + _PREFERRED
-    return next(slug for slug in preferred if slug in catalog("verifier"))
 
 
 def verify_property(
     network: Path, spec: Path, method: str | None, parameters: dict[str, Any], limit: float, memory: str, seed: int,
     as_json: bool, result: Path | None, proof: Path | None,
 ) -> int:  # fmt: skip
-    """Ask, and print the answer; method: None for the default; result: where to write it as tools of VNN-COMP do;
+    """Ask, and print the answer; method: None for beta_crown; result: where to write it as tools of VNN-COMP do;
     proof: where to put the proof of what holds.
 
     Returns 0 if the method ran (whatever it found, unknown and timeout included), 3 if the question is outside what it
@@ -47,8 +37,8 @@ def verify_property(
 
     if not network.name.endswith((".onnx", ".onnx.gz")):
         raise InvalidInput(f"{network}: a VNN-LIB property is asked of a network in an .onnx file")
-    asked = read_property(spec)  # a broken one is reported before a worker starts
-    named = {"method": method or (default_method(asked.inputs) if proof is None else _PROVING), **parameters}
+    read_property(spec)  # a broken one is reported before a worker starts
+    named = {"method": method or _DEFAULT, **parameters}
     with tempfile.TemporaryDirectory() as folder:
         proofs = {} if proof is None else {"proofs": folder}
         row = answer_property(network, spec, {**named, **proofs}, limit, memory, seed, Path.cwd())
