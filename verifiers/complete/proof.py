@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .split_decision import Question
 
 Slopes = dict[int, Tensor]
-_SCARCE = 1e-4  # of the bounds without splits
+_SCARCE = 1e-3  # of the bounds without splits
 
 
 @dataclass(frozen=True)

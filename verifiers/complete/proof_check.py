@@ -151,8 +151,7 @@ class Checker:
             raise Refused(f"{name} is about neurons that the network has not")
         likely = np.where(lower + upper > 0, 1.0, -1.0)
         for sign in (likely, -likely) if first else ():  # no need for the other side of what the first shows stable
-            open_ones = np.flatnonzero(((lower < 0) & (upper > 0)) | smooth)
-            unstable = open_ones if smooth else np.setdiff1d(open_ones, given)
+            unstable = np.flatnonzero(((lower < 0) & (upper > 0)) | smooth)
             self._raise(part, index, unstable, sign[unstable], None)
         self._raise(part, index, np.tile(given, 2), np.repeat([1.0, -1.0], len(given)), name)
 
