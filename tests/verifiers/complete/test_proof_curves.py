@@ -17,12 +17,16 @@ from sokbench.core.deadline import Deadline
 from sokbench.core.outcome import Verdict
 from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
+from tests.verifiers.bounds.nets import hostile
 from tests.verifiers.complete.planted import PEAK, WIDTH, sigmoid_bump
-from tests.verifiers.complete.test_proof import hard_problem, read_proof, smooth
+from tests.verifiers.complete.test_proof import Arctan, hard_problem, read_proof, smooth
 from verifiers.complete.proof import proof_arrays, usual_slopes
 from verifiers.complete.proof_arithmetic import TINY, UNIT, Array, Refused
+from verifiers.complete.proof_check import FORMAT, Checker
 from verifiers.complete.proof_claims import check_proof
 from verifiers.complete.proof_curves import ARCTAN, SIGMOID, TANH
+from verifiers.complete.proof_rows import Rows
+from verifiers.complete.proof_steps import steps_of
 from verifiers.complete.split_decision import Question, decide_rows, question
 from verifiers.complete.split_search import SplitSettings
 
@@ -194,3 +198,43 @@ def test_intervals_are_close():
     low, high = SIGMOID.interval(x, x)
     assert (low < torch.sigmoid(torch.tensor(x)).numpy()).all()
     assert (high - low < 1e-13).all()
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "arctan"])
+def test_weights_of_all_sizes(name):
+    """Bounds by random slopes, where sums cancel and activations saturate, against 150 digits."""
+    kind = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "arctan": Arctan}[name]
+    for seed in range(25):
+        module, x = hostile(seed)
+        module = nn.Sequential(*(kind() if isinstance(part, nn.ReLU) else part for part in module)).float()
+        network, rng = load_network(module, (2,)), np.random.default_rng(seed)
+        low, high = x[0].numpy() - 2.0**-6, x[0].numpy() + 2.0**-6
+        nothing = np.zeros(0, dtype=np.int64)
+        arrays = {
+            "format": np.array(FORMAT), "lower": low, "upper": high, "rows": np.array([[1.0, -1.0]]),
+            "offsets": np.zeros(1), "columns_layer": nothing, "columns_neuron": nothing, "columns_cut": nothing,
+        }  # fmt: skip
+        for layer in range(2):
+            arrays |= {f"neurons{layer}": np.arange(3), f"usual{layer}": rng.uniform(size=(2, 3)) ** 9}
+        checker = Checker(steps_of(network), arrays)
+        part = checker._state((), 0, {})
+        given = checker._given(part, "leaf", np.arange(1), checker._intervals(part))
+        bound = float(checker._below(Rows.full(arrays["rows"]), np.zeros(1), 5, part, given)[0])
+        for point in np.stack([low, high, x[0].numpy(), rng.uniform(low, high)]):
+            assert bound <= exact_margin(module, point, FUNCTIONS[name][1])
+
+
+def exact_margin(module: nn.Sequential, point: Array, function: Any) -> Any:
+    """f_0 - f_1 with 150 digits."""
+    with mpmath.workdps(150):
+        values = exactly(point)
+        for part in module:
+            if isinstance(part, nn.Linear):
+                weight, bias = part.weight.detach().double().numpy(), part.bias.detach().double().numpy()
+                values = [
+                    mpmath.fdot(exactly(row), values) + mpmath.mpf(constant)
+                    for row, constant in zip(weight, bias.tolist(), strict=True)
+                ]
+            else:
+                values = [function(value) for value in values]
+        return values[0] - values[1]
