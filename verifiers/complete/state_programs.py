@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from .domains import Columns
     from .refined_search import State
 
-_PATIENCE = Patience(60, 600)
-"""Of the worst row of a state. A split's refreshed bounds cost as much as two of its linear programs."""
+_PATIENCE = Patience(256, 8192)
+"""Of the worst row of a state: a search that may end there gains less from one more split's bounds than from going on."""
 
 
 @dataclass(frozen=True, eq=False)
