@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .refined_search import State
 
 _PATIENCE = Patience(256, 8192)
-"""Of the worst row of a state: a search that may end there gains less from one more split's bounds than from going on."""
+"""Of the worst row of a state: where an end is in sight, one more split's bounds gain less than going on."""
 
 
 @dataclass(frozen=True, eq=False)
