@@ -30,8 +30,8 @@ from sokbench.core.network import Network
 from sokbench.core.property import Property
 from sokbench.core.vnnlib import read_property
 from sokbench.decision import answer_of, decide
-from verifiers.complete.proof_arithmetic import Refused
-from verifiers.complete.proof_claims import check_problems, read_proofs
+from verifiers.complete.proofs.arithmetic import Refused
+from verifiers.complete.proofs.claims import check_problems, read_proofs
 from verifiers.graph.rewriting.reduction import reduce_property
 
 

@@ -19,8 +19,8 @@ from bounds import product_rate, row_flops
 import sokbench
 from sokbench.core.deadline import Deadline
 from sokbench.core.vnnlib import read_property
+from verifiers.complete.search.split_search import SplitSettings
 from verifiers.complete.split_decision import Question, question, search_plain
-from verifiers.complete.split_search import SplitSettings
 from verifiers.graph.rewriting.reduction import reduce_property
 
 INSTANCES = [

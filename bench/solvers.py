@@ -29,7 +29,7 @@ from sokbench.core.problem import Problem
 from sokbench.data import load
 from sokbench.data.subset import select
 from verifiers.bounds import preactivation_bounds
-from verifiers.complete.big_m import search_big_m
+from verifiers.complete.search.big_m import search_big_m
 from verifiers.complete.witness import WitnessFinder
 from verifiers.graph import graph_of
 from verifiers.lp.chain import chain_of

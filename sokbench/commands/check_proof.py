@@ -31,7 +31,7 @@ def command(proof: Path, network: str, spec: Path | None, as_json: bool) -> int:
     """
     from ..core.registry import component
 
-    claims = component("verifiers.complete.proof_claims")
+    claims = component("verifiers.complete.proofs.claims")
     proofs = claims.read_proofs(proof)
     if spec is None and len(proofs) > 1:
         raise InvalidInput(f"{proof} holds {len(proofs)} proofs of a property: give its .vnnlib file as well")

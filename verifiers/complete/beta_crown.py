@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from sokbench.core.outcome import Outcome
     from sokbench.core.problem import Problem
 
+    from .search.split_search import SplitSettings
     from .split_decision import Question
-    from .split_search import SplitSettings
 
 _RULES = ("gap", "babsr", "fsb", "kfsb")
 
@@ -89,7 +89,7 @@ class BetaCrown(GraphMethod, CompleteVerifier):
         import torch
 
         from .few_inputs import split_inputs
-        from .proof import refuse_uncheckable
+        from .proofs.splits import refuse_uncheckable
         from .split_decision import Question, decide_rows, question
 
         with torch.no_grad():
@@ -103,10 +103,10 @@ class BetaCrown(GraphMethod, CompleteVerifier):
             return self._with_proof(problem, asked, Path(self.proofs), deadline)
 
     def _with_proof(self, problem: Problem, asked: Question, folder: Path, deadline: Deadline) -> Outcome:
-        from .box_proof import write_box_proof
         from .few_inputs import split_inputs
-        from .proof import Searched, proof_arrays, usual_slopes
-        from .proof_file import write_proof
+        from .proofs.boxes import write_box_proof
+        from .proofs.file import write_proof
+        from .proofs.splits import Searched, proof_arrays, usual_slopes
         from .split_decision import decide_rows
 
         write_boxes = partial(write_box_proof, folder, problem, asked.relaxed.exact.inputs.interval(), asked.start)
@@ -124,6 +124,6 @@ class BetaCrown(GraphMethod, CompleteVerifier):
     def _settings(self) -> SplitSettings:
         from verifiers.bounds.optimized.ascent import Schedule
 
-        from .split_search import SplitSettings
+        from .search.split_search import SplitSettings
 
         return SplitSettings(self.batch, self.branching, self.candidates, Schedule(self.iterations, 0.2, 1.0))

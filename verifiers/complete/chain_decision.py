@@ -23,8 +23,8 @@ from verifiers.lp.chain import instances, intervals_of
 from verifiers.lp.margins import bound_margins
 from verifiers.lp.tighten import Relaxed, relax
 
-from .big_m import Solver, search_big_m
-from .phase_search import ENDLESS, Patience, Search, search_phases
+from .search.big_m import Solver, search_big_m
+from .search.phase_search import ENDLESS, Patience, Search, search_phases
 from .witness import WitnessFinder
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from sokbench.core.outcome import Outcome, Termination, Verdict
 from verifiers.bounds.optimized.many_boxes import takes
 from verifiers.bounds.relaxations.relu import ADAPTIVE
 
-from .box_proof import BoxTree
-from .input_search import Bounder, Boxes, Witness, box_bounder, search_boxes
+from .proofs.boxes import BoxTree
+from .search.input_search import Bounder, Boxes, Witness, box_bounder, search_boxes
 
 if TYPE_CHECKING:
     from sokbench.core.deadline import Deadline

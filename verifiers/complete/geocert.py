@@ -62,7 +62,7 @@ class GeoCert(CompleteVerifier):
         from verifiers.graph import graph_of
         from verifiers.lp.chain import chain_of
 
-        from .regions import traverse
+        from .search.regions import traverse
         from .witness import WitnessFinder
 
         layers, graph = chain_of(problem.network), graph_of(problem.network)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from verifiers.lp.chain import Instance
     from verifiers.lp.tighten import Relaxed
 
-    from .phase_search import Search
+    from .search.phase_search import Search
     from .witness import WitnessFinder
 
 
@@ -115,7 +115,7 @@ class _Confirmation:
     def search(self, other: int, finder: WitnessFinder, deadline: Deadline) -> Search:
         from verifiers.lp.tighten import tighten
 
-        from .phase_search import search_phases
+        from .search.phase_search import search_phases
 
         image = self._image
         if self._relaxed is None:

@@ -81,8 +81,8 @@ class MILP(CompleteVerifier):
 
         from verifiers.lp.chain import chain_of
 
+        from .search.state_programs import StatePrograms
         from .split_decision import Question, decide_states, question
-        from .state_programs import StatePrograms
         from .witness import WitnessFinder
 
         layers, finder = chain_of(problem.network), WitnessFinder(problem, chain_of(problem.network))
@@ -117,7 +117,7 @@ class MILP(CompleteVerifier):
         from verifiers.lp.chain import intervals_of
         from verifiers.lp.tighten import relax
 
-        from .big_m import search_big_m
+        from .search.big_m import search_big_m
 
         program = relax(layers, asked.inputs, intervals_of(asked.relaxed)).program
         for place, other in enumerate(others):

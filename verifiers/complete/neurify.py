@@ -56,8 +56,8 @@ class Neurify(GraphMethod, CompleteVerifier):
         from verifiers.bounds.relaxations.relu import PARALLEL
 
         from .few_inputs import split_inputs
+        from .search.split_search import SplitSettings
         from .split_decision import Question, question, search_plain
-        from .split_search import SplitSettings
 
         with torch.no_grad():
             asked = question(problem, deadline, "fastlin")

@@ -46,6 +46,6 @@ class RefineZono(CompleteVerifier):
 
     def decide(self, problem: Problem, deadline: Deadline) -> Outcome:
         from .chain_decision import Recipe, decide_chain
-        from .refine import refine
+        from .search.refine import refine
 
         return decide_chain(problem, Recipe("deepz", tighten=refine), deadline)

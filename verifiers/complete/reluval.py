@@ -9,7 +9,7 @@ fast where inputs are few: ACAS Xu has five. With hundreds of inputs the number 
 (`beta_crown`) is the method to use.
 
 What the verdicts rest on: outward-rounded bounds of pieces that cover the input set, which can be written as a proof
-(`box_proof_check`); witnesses are judged in float64.
+(`proofs.check_boxes`); witnesses are judged in float64.
 Cost: one batch of bounds per batch of boxes.
 
 Wang et al., Formal Security Analysis of Neural Networks using Symbolic Intervals, USENIX Security 2018.
@@ -65,9 +65,9 @@ class ReluVal(GraphMethod, CompleteVerifier):
         from verifiers.graph import graph_of
         from verifiers.graph.rewriting.max_to_relu import max_to_relu
 
-        from .box_proof import write_box_proof
         from .few_inputs import decide_boxes
-        from .input_search import Boxes, box_bounder, engine_bounder
+        from .proofs.boxes import write_box_proof
+        from .search.input_search import Boxes, box_bounder, engine_bounder
         from .witness import WitnessFinder
 
         finder, ball, graph = WitnessFinder(problem), problem.ball, graph_of(problem.network)

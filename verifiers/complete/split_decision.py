@@ -21,11 +21,11 @@ from verifiers.graph import graph_of
 from verifiers.graph.rewriting.max_to_relu import max_to_relu
 from verifiers.lp.input_set import InputSet, input_set
 
-from .branching import Branching
-from .domains import Columns
-from .proof import Searched
-from .refined_search import Inside, RefinedResult, RefinedSearch, State, domain_search
-from .split_search import SplitSearch, SplitSettings, Witness
+from .proofs.splits import Searched
+from .search.branching import Branching
+from .search.domains import Columns
+from .search.refined_search import Inside, RefinedResult, RefinedSearch, State, domain_search
+from .search.split_search import SplitSearch, SplitSettings, Witness
 from .witness import LONG, WitnessFinder
 
 _TIGHTENING_SHARE, _ATTACK_SHARE = 0.25, 0.25  # of the time left, for the root's intermediate bounds; for the attack

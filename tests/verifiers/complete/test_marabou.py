@@ -9,7 +9,7 @@ from sokbench.core.outcome import Termination, Verdict
 from sokbench.core.problem import Problem
 from tests.verifiers.complete.test_agreement import random_problem
 from verifiers.complete import marabou
-from verifiers.complete.phase_search import Search
+from verifiers.complete.search.phase_search import Search
 
 
 @pytest.fixture(autouse=True)

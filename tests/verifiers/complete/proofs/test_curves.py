@@ -19,16 +19,16 @@ from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import hostile
 from tests.verifiers.complete.planted import PEAK, WIDTH, sigmoid_bump
-from tests.verifiers.complete.test_proof import Arctan, hard_problem, read_proof, smooth
-from verifiers.complete.proof import proof_arrays, usual_slopes
-from verifiers.complete.proof_arithmetic import TINY, UNIT, Array, Refused
-from verifiers.complete.proof_check import FORMAT, Checker
-from verifiers.complete.proof_claims import check_proof
-from verifiers.complete.proof_curves import ARCTAN, SIGMOID, TANH
-from verifiers.complete.proof_rows import Rows
-from verifiers.complete.proof_steps import steps_of
+from tests.verifiers.complete.proofs.hard_problems import Arctan, hard_problem, read_proof, smooth
+from verifiers.complete.proofs.arithmetic import TINY, UNIT, Array, Refused
+from verifiers.complete.proofs.check_splits import FORMAT, Checker
+from verifiers.complete.proofs.claims import check_proof
+from verifiers.complete.proofs.curves import ARCTAN, SIGMOID, TANH
+from verifiers.complete.proofs.rows import Rows
+from verifiers.complete.proofs.splits import proof_arrays, usual_slopes
+from verifiers.complete.proofs.steps import steps_of
+from verifiers.complete.search.split_search import SplitSettings
 from verifiers.complete.split_decision import Question, decide_rows, question
-from verifiers.complete.split_search import SplitSettings
 
 mpmath.mp.dps = 40
 FUNCTIONS = {

@@ -18,9 +18,9 @@ from verifiers.bounds.optimized.relaxed import relaxed
 from verifiers.bounds.optimized.sweep import Triangles
 from verifiers.bounds.sets.inputs import Interval
 from verifiers.complete.beta_crown import BetaCrown
-from verifiers.complete.domains import Columns, Domains, Pool, split_triangles
-from verifiers.complete.refined_search import RefinedSearch, State, domain_search
-from verifiers.complete.split_search import SplitSearch, SplitSettings
+from verifiers.complete.search.domains import Columns, Domains, Pool, split_triangles
+from verifiers.complete.search.refined_search import RefinedSearch, State, domain_search
+from verifiers.complete.search.split_search import SplitSearch, SplitSettings
 from verifiers.graph import graph_of
 from verifiers.lp.input_set import input_set
 

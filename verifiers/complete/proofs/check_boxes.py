@@ -10,7 +10,7 @@ Nothing in it is trusted: boxes are cut here, from the whole one on; slopes are 
 computed here, in every node, by CROWN for those that its parent leaves unstable; and on the way to each node that is
 not split, every row must be shown. Nodes are taken in batches, children after their parents.
 
-Arithmetic: as `proof_check`, a box for each row. Sizes Z >= |z| hold on the whole box. Through a matrix z = W h + b,
+Arithmetic: as `check_splits`, a box for each row. Sizes Z >= |z| hold on the whole box. Through a matrix z = W h + b,
 rows a become a W with constant a b, which errs by less than |a| E, E = gamma (|W| H + |b|) and what the data are off.
 Through ReLU lines, slopes in [0, 1] and offsets of at most Z (1 + 8 u), it errs by less than |a| E, E = 3 gamma Z;
 entries do not grow there, so that the E of a matrix below that serves only this ReLU can be added to its own. All
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .proof_arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma, relu_lines
+from .arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma, relu_lines
 
 if TYPE_CHECKING:
-    from .proof_steps import Step
+    from .steps import Step
 
 FORMAT = "sokbench-box-proof-1"
 _BOXES = 512  # at once

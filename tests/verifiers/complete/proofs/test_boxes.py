@@ -22,11 +22,11 @@ from sokbench.core.outcome import Termination, Verdict
 from sokbench.core.problem import Ball, Problem
 from sokbench.networks import load_network
 from tests.verifiers.bounds.nets import Skip, dense, exact_logits, hostile
-from verifiers.complete import box_proof_check
-from verifiers.complete.box_proof_check import FORMAT, BoxChecker
-from verifiers.complete.proof_arithmetic import Refused
-from verifiers.complete.proof_claims import check_problems, check_proof, claims_label, read_proofs
-from verifiers.complete.proof_steps import Matrix, Step, steps_of
+from verifiers.complete.proofs import check_boxes
+from verifiers.complete.proofs.arithmetic import Refused
+from verifiers.complete.proofs.check_boxes import FORMAT, BoxChecker
+from verifiers.complete.proofs.claims import check_problems, check_proof, claims_label, read_proofs
+from verifiers.complete.proofs.steps import Matrix, Step, steps_of
 
 
 def residual(seed: int) -> nn.Sequential:
@@ -85,8 +85,8 @@ def test_accepted_with_the_margin_of_the_search(proved):
 
 def test_the_order_of_boxes_does_not_matter(proved, monkeypatch):
     problem, arrays, margin = proved
-    monkeypatch.setattr(box_proof_check, "_BOXES", 2)
-    monkeypatch.setattr(box_proof_check, "_CACHE", 1)
+    monkeypatch.setattr(check_boxes, "_BOXES", 2)
+    monkeypatch.setattr(check_boxes, "_CACHE", 1)
     assert check_proof(arrays, problem.network).margin == pytest.approx(margin, rel=1e-6)
 
 

@@ -24,7 +24,7 @@ from typing import final
 
 import numpy as np
 
-from .proof_arithmetic import UNIT, Array, gamma
+from .arithmetic import UNIT, Array, gamma
 
 _HALVINGS = 7  # of angles up to 20, to 0.16
 _DOUBLINGS = 9  # to arguments up to 20, from 0.04

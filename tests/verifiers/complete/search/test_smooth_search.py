@@ -15,8 +15,8 @@ from tests.verifiers.complete.planted import PEAK, WIDTH, bump_problem, sigmoid_
 from verifiers.bounds.optimized.ascent import Schedule
 from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.complete.beta_crown import BetaCrown
-from verifiers.complete.refined_search import RefinedSearch, State, domain_search
-from verifiers.complete.split_search import SplitSettings
+from verifiers.complete.search.refined_search import RefinedSearch, State, domain_search
+from verifiers.complete.search.split_search import SplitSettings
 from verifiers.graph import graph_of
 from verifiers.lp.input_set import input_set
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from .proof_arithmetic import UNIT, Array, gamma, relu_lines
+from .arithmetic import UNIT, Array, gamma, relu_lines
 
 if TYPE_CHECKING:
-    from .proof_steps import Matrix, Step
+    from .steps import Matrix, Step
 
 
 @final

@@ -17,8 +17,8 @@ from tests.verifiers.bounds.nets import dense
 from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.bounds.optimized.sweep import Trace
 from verifiers.complete.beta_crown import BetaCrown
-from verifiers.complete.branching import Branching, choose, scores
-from verifiers.complete.domains import Columns
+from verifiers.complete.search.branching import Branching, choose, scores
+from verifiers.complete.search.domains import Columns
 from verifiers.graph import graph_of
 
 

@@ -16,9 +16,9 @@ from sokbench.core.errors import InvalidInput
 from sokbench.core.outcome import Verdict
 from sokbench.core.problem import Ball, Problem
 from tests.verifiers.bounds.nets import dense
-from tests.verifiers.complete.test_proof import hard_problem, read_proof
-from verifiers.complete.proof_arithmetic import Refused
-from verifiers.complete.proof_claims import check_problems, claims_label, read_proofs
+from tests.verifiers.complete.proofs.hard_problems import hard_problem, read_proof
+from verifiers.complete.proofs.arithmetic import Refused
+from verifiers.complete.proofs.claims import check_problems, claims_label, read_proofs
 
 
 @pytest.fixture(scope="module", params=["chain", "l1"])

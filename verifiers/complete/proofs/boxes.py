@@ -1,4 +1,4 @@
-"""The proofs of splitting inputs as plain arrays. What they are: `box_proof_check`."""
+"""The proofs of splitting inputs as plain arrays. What they are: `check_boxes`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from .box_proof_check import FORMAT
-from .proof_file import claim_arrays, write_proof
+from .check_boxes import FORMAT
+from .file import claim_arrays, write_proof
 
 if TYPE_CHECKING:
     from sokbench.core.problem import Problem
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from verifiers.bounds.optimized.sweep import Start
     from verifiers.bounds.sets.inputs import Interval
 
-    from .proof_arithmetic import Array
+    from .arithmetic import Array
 
 
 _NONE = torch.zeros(0, dtype=torch.long)

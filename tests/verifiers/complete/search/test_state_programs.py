@@ -15,11 +15,11 @@ from sokbench.networks import load_network
 from tests.verifiers.lp.nets import exact_minimum, network_of, random_chain
 from verifiers.bounds.optimized.ascent import Ascent
 from verifiers.bounds.optimized.margins import relaxed_input
-from verifiers.complete import state_programs
-from verifiers.complete.domains import Columns
-from verifiers.complete.phase_search import Patience
-from verifiers.complete.refined_search import State
-from verifiers.complete.state_programs import StatePrograms
+from verifiers.complete.search import state_programs
+from verifiers.complete.search.domains import Columns
+from verifiers.complete.search.phase_search import Patience
+from verifiers.complete.search.refined_search import State
+from verifiers.complete.search.state_programs import StatePrograms
 from verifiers.graph import graph_of
 from verifiers.lp.chain import chain_of
 from verifiers.lp.input_set import input_set

@@ -15,7 +15,7 @@ leaves of a row must cover everything: both sides of every split, at the same cu
 Arithmetic. Through a matrix z = W h + b, rows a become a W with constant a b. In float64 that errs by less than
 gamma |a| (|W| H + |b|), gamma = 2 (n + 8) 2^-53 for sums of n products, H >= |h|; data that were themselves rounded
 may be off by `weight_error`, `bias_error`. Through ReLU lines the error is below gamma |a| (Z + t), others:
-`proof_curves`. All errors are added up and taken off the bound, with one percent for the rounding of the errors.
+`curves`. All errors are added up and taken off the bound, with one percent for the rounding of the errors.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .proof_arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma
-from .proof_rows import Given, Rows, through_activation, through_matrix
+from .arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma
+from .rows import Given, Rows, through_activation, through_matrix
 
 if TYPE_CHECKING:
-    from .proof_steps import Step
+    from .steps import Step
 
 Path = tuple[int, ...]
 Interval = tuple[Array, Array]  # of an activation's inputs, both (R or 1, n)

@@ -22,9 +22,9 @@ from tests.verifiers.bounds.nets import dense, exact_minimum, graph_for
 from verifiers.bounds.optimized.many_boxes import BoxResult
 from verifiers.bounds.optimized.margins import margin_rows, relaxed_input
 from verifiers.bounds.sets.inputs import Interval
-from verifiers.complete import input_search
 from verifiers.complete.few_inputs import few_inputs
-from verifiers.complete.input_search import Boxes, box_bounder, engine_bounder, search_boxes
+from verifiers.complete.search import input_search
+from verifiers.complete.search.input_search import Boxes, box_bounder, engine_bounder, search_boxes
 
 
 def whole(inputs: int, low: float, high: float, margins: int = 1) -> Boxes:

@@ -1,6 +1,6 @@
 """Reading proofs, and what they are accepted for: a label that stays on top, or a property in VNN-LIB.
 
-A file holds one proof, the arrays of `proof_check` or `box_proof_check` as .npz, or several of these in a zip archive.
+A file holds one proof, the arrays of `check_splits` or `check_boxes` as .npz, or several of these in a zip archive.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from sokbench.core.errors import InvalidInput
 
-from .box_proof_check import FORMAT as OF_BOXES
-from .box_proof_check import BoxChecker
-from .proof_arithmetic import Array, Checked, Refused
-from .proof_check import Checker
-from .proof_steps import steps_of
+from .arithmetic import Array, Checked, Refused
+from .check_boxes import FORMAT as OF_BOXES
+from .check_boxes import BoxChecker
+from .check_splits import Checker
+from .steps import steps_of
 
 if TYPE_CHECKING:
     from sokbench.core.network import Network

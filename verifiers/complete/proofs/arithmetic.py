@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .proof_steps import Matrix
+    from .steps import Matrix
 
 Array = NDArray[Any]
 UNIT = 2.0**-53

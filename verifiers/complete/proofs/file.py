@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from verifiers.bounds.optimized.sweep import Start
     from verifiers.bounds.sets.inputs import Interval
 
-    from .proof_arithmetic import Array
+    from .arithmetic import Array
 
 
 def claim_arrays(form: str, problem: Problem, hull: Interval, start: Start) -> dict[str, Array]:

@@ -18,7 +18,7 @@ from verifiers.graph.ops import Add, LinearOp, Op
 from verifiers.graph.rewriting.affine import AffineLayer, as_matrix
 from verifiers.graph.rewriting.max_to_relu import max_to_relu
 
-from .proof_curves import ARCTAN, SIGMOID, TANH, Curve
+from .curves import ARCTAN, SIGMOID, TANH, Curve
 
 if TYPE_CHECKING:
     from sokbench.core.network import Network

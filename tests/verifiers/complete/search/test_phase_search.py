@@ -7,7 +7,7 @@ import pytest
 
 from sokbench.core.deadline import Deadline
 from tests.verifiers.lp.nets import exact_minimum, forward, intervals, layer, random_chain
-from verifiers.complete.phase_search import Patience, Split, phase_bounds, search_phases
+from verifiers.complete.search.phase_search import Patience, Split, phase_bounds, search_phases
 from verifiers.lp.input_set import InputSet
 from verifiers.lp.tighten import relax
 

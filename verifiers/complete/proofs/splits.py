@@ -1,6 +1,6 @@
 """The proofs of splitting activations as plain arrays.
 
-What they are: `proof_check`. Layers are counted from 0, neurons as in the network (the search leaves out those
+What they are: `check_splits`. Layers are counted from 0, neurons as in the network (the search leaves out those
 that are never active), columns are the neurons that can be split.
 """
 
@@ -21,19 +21,19 @@ from verifiers.bounds.relaxations.curves import curve_lines
 from verifiers.bounds.relaxations.relu import relu_adaptive
 from verifiers.graph.elementwise import Elementwise, Relu
 
-from .domains import Columns
-from .proof_arithmetic import Array
-from .proof_check import FORMAT
-from .proof_file import claim_arrays
-from .proof_steps import steps_of
-from .refined_search import RefinedResult
+from ..search.domains import Columns
+from ..search.refined_search import RefinedResult
+from .arithmetic import Array
+from .check_splits import FORMAT
+from .file import claim_arrays
+from .steps import steps_of
 
 if TYPE_CHECKING:
     from sokbench.core.network import Network
     from sokbench.core.problem import Ball, Problem
     from verifiers.bounds.optimized.relaxed import Found, Relaxed
 
-    from .split_decision import Question
+    from ..split_decision import Question
 
 Slopes = dict[int, Tensor]
 _SCARCE = 1e-3  # of the bounds without splits

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sokbench.core.problem import Problem
     from verifiers.graph.rewriting.affine import AffineLayer
 
-    from .witness import WitnessFinder
+    from ..witness import WitnessFinder
 
 Vector = NDArray[np.float64]
 Pattern = tuple[bool, ...]

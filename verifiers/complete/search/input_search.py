@@ -21,7 +21,7 @@ from verifiers.bounds.relaxations.relu import ADAPTIVE, Relaxation
 from verifiers.bounds.sets.inputs import Box, Interval
 from verifiers.graph.graph import Graph
 
-from .box_proof import BoxTree
+from ..proofs.boxes import BoxTree
 
 Witness = Callable[[Tensor], Tensor | None]
 """Inputs (P, *shape) -> a counterexample among them, or None."""

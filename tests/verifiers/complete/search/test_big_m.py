@@ -8,7 +8,7 @@ import pytest
 from sokbench.core.deadline import Deadline
 from sokbench.core.errors import Unsupported
 from tests.verifiers.lp.nets import exact_minimum, forward, intervals, layer, random_chain
-from verifiers.complete.big_m import search_big_m
+from verifiers.complete.search.big_m import search_big_m
 from verifiers.lp.input_set import InputSet
 from verifiers.lp.tighten import relax
 
