@@ -73,7 +73,7 @@ def verify_property(
 def _join(proofs: list[Path], file: Path) -> None:
     """All proofs in one file. They are compressed already."""
     if not proofs:
-        click.echo("no proof: the network has no ReLU, its bounds are exact", err=True)
+        click.echo("no proof: bounds decided it before a search began (nothing to split, or no time)", err=True)
         return
     with zipfile.ZipFile(file, "w") as archive:
         for each in proofs:
