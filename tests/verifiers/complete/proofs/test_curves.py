@@ -30,17 +30,18 @@ from verifiers.complete.proofs.steps import steps_of
 from verifiers.complete.search.split_search import SplitSettings
 from verifiers.complete.split_decision import Question, decide_rows, question
 
-mpmath.mp.dps = 40
+mp = mpmath.mp.clone()  # a context of its own
+mp.dps = 40
 FUNCTIONS = {
-    "sigmoid": (SIGMOID, lambda x: 1 / (1 + mpmath.exp(-x))),
-    "tanh": (TANH, mpmath.tanh),
-    "arctan": (ARCTAN, mpmath.atan),
+    "sigmoid": (SIGMOID, lambda x: 1 / (1 + mp.exp(-x))),
+    "tanh": (TANH, mp.tanh),
+    "arctan": (ARCTAN, mp.atan),
 }
 real = st.floats(-50, 50) | st.floats(-1e-3, 1e-3) | st.floats(-1e12, 1e12)
 
 
 def exactly(values: Array) -> list[Any]:
-    return [mpmath.mpf(value) for value in values.tolist()]
+    return [mp.mpf(value) for value in values.tolist()]
 
 
 @pytest.mark.parametrize("name", ["tanh", "arctan"])
@@ -51,7 +52,7 @@ def test_own_functions_err_less_than_they_say(name):
     values = curve._value(x)
     slopes = curve._slope(x, values)
     for at, value, slope in zip(exactly(x), exactly(values), exactly(slopes), strict=True):
-        rise = 1 - mpmath.tanh(at) ** 2 if name == "tanh" else 1 / (1 + at**2)
+        rise = 1 - mp.tanh(at) ** 2 if name == "tanh" else 1 / (1 + at**2)
         assert abs(value - function(at)) <= 96 * UNIT
         assert abs(slope - rise) <= 96 * UNIT
 
@@ -62,11 +63,11 @@ def test_least_of_a_slope(name):
     rng = np.random.default_rng(1)
     slopes = np.concatenate([rng.uniform(size=200), 10.0 ** rng.uniform(-30, 0, 200), [0.0, 1.0, 1 - UNIT, 1e-300]])
     for slope, found in zip(exactly(slopes), exactly(curve._least(slopes)), strict=True):
-        sine = mpmath.sqrt(1 - slope)
+        sine = mp.sqrt(1 - slope)
         if name == "tanh":
-            least = (slope * mpmath.atanh(sine) if slope > 1e-35 else 0) - sine
+            least = (slope * mp.atanh(sine) if slope > 1e-35 else 0) - sine
         else:
-            least = mpmath.sqrt(slope) * sine - mpmath.acos(mpmath.sqrt(slope))
+            least = mp.sqrt(slope) * sine - mp.acos(mp.sqrt(slope))
         assert abs(found - least) <= 96 * UNIT
 
 
@@ -86,15 +87,15 @@ def test_lines_hold_in_exact_arithmetic(name, ends, slope, row):
     used = abs(float(passed[0, 0]) / row / (curve.rate * curve.scale)) if row else 1.0
     angle = np.arctanh(np.sqrt(1 - min(used, 1.0))) if curve.hyperbolic else np.sqrt(1 / max(used, 1e-300) - 1)
     points = [*np.linspace(lower[0, 0], upper[0, 0], 9), angle / curve.rate, -angle / curve.rate]
-    line, constant, lost = mpmath.mpf(passed[0, 0]), mpmath.mpf(added[0]), mpmath.mpf(error[0])
+    line, constant, lost = mp.mpf(passed[0, 0]), mp.mpf(added[0]), mp.mpf(error[0])
     if abs(row) == 1 and not curve.shift:  # nothing is rounded but the offset, which is to hold as it is
-        lost = mpmath.mpf(0)
+        lost = mp.mpf(0)
     for point in points:
-        x = mpmath.mpf(min(max(point, lower[0, 0]), upper[0, 0]))
-        assert mpmath.mpf(row) * function(x) >= line * x + constant - lost - TINY
+        x = mp.mpf(min(max(point, lower[0, 0]), upper[0, 0]))
+        assert mp.mpf(row) * function(x) >= line * x + constant - lost - TINY
     low, high = curve.interval(lower, upper)
-    assert low[0, 0] <= function(mpmath.mpf(lower[0, 0]))
-    assert function(mpmath.mpf(upper[0, 0])) <= high[0, 0]
+    assert low[0, 0] <= function(mp.mpf(lower[0, 0]))
+    assert function(mp.mpf(upper[0, 0])) <= high[0, 0]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -228,15 +229,15 @@ def test_weights_of_all_sizes(name):
 
 def exactly_at(module: nn.Sequential, point: Array, function: Any, row: Array) -> Any:
     """row @ f(point) with 150 digits."""
-    with mpmath.workdps(150):
+    with mp.workdps(150):
         values = exactly(point)
         for part in module:
             if isinstance(part, nn.Linear):
                 weight, bias = part.weight.detach().double().numpy(), part.bias.detach().double().numpy()
                 values = [
-                    mpmath.fdot(exactly(row), values) + mpmath.mpf(constant)
+                    mp.fdot(exactly(row), values) + mp.mpf(constant)
                     for row, constant in zip(weight, bias.tolist(), strict=True)
                 ]
             else:
                 values = [function(value) for value in values]
-        return mpmath.fdot(exactly(row), values)
+        return mp.fdot(exactly(row), values)
