@@ -12,12 +12,17 @@ import torch
 from sokbench.core.evaluation import judge_witness, least_margin
 from verifiers.attacks.descent import attacked_margins, descend
 from verifiers.attacks.geometry import project
+from verifiers.graph.readers.module import GraphModule
+from verifiers.graph.rewriting.reduction import has_maxima, softened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from sokbench.core.deadline import Deadline
     from sokbench.core.problem import Problem
+    from verifiers.graph.graph import Graph
     from verifiers.graph.rewriting.affine import AffineLayer
     from verifiers.lp.safe_bound import Vector
 
@@ -39,6 +44,21 @@ class Effort:
 SHORT = Effort(20, 0.5, 0.85, 0.0)
 # where two classes are level along the way, descent with momentum came 0.15 lower than without in as many steps
 LONG = Effort(100, 1.0, 0.955, 0.75)
+# of soft maxima, from the first step to the last, in units of the margin that the descent starts with
+_HOT, _COLD = 1.0, 0.02
+
+
+class _Annealed:
+    """The logits of a property's network with soft maxima that harden from call to call. Where an input has to reach
+    below several rows at once, descent on the largest of them alone goes back and forth between two."""
+
+    def __init__(self, graph: Graph, scale: float, steps: int) -> None:
+        self._graph = graph
+        self._temperatures = iter(scale * _HOT * (_COLD / _HOT) ** (step / steps) for step in range(steps + 1))
+        self._coldest = scale * _COLD
+
+    def __call__(self, points: Tensor) -> Tensor:
+        return softened(self._graph, next(self._temperatures, self._coldest)).forward(points)
 
 
 class WitnessFinder:
@@ -74,9 +94,10 @@ class WitnessFinder:
         restarts, sizes = max(_LEAST_RESTARTS, problem.network.num_classes), self._step_sizes(effort)
         # to the first point that the network misclassifies; where float64 does not confirm that one, to the end
         for stop_below in (0.0, -math.inf):
+            logits_of = self._descended(effort)
             with torch.enable_grad():
                 found, margins = attacked_margins(
-                    problem.network, x, labels, problem.ball, sizes, restarts, 0, deadline, effort.momentum, stop_below
+                    logits_of, x, labels, problem.ball, sizes, restarts, 0, deadline, effort.momentum, stop_below
                 )
             witness = self._judged(self._in_ball(found[0].double().numpy().ravel()))
             if witness is not None or not float(margins[0]) < 0:
@@ -95,6 +116,19 @@ class WitnessFinder:
             problem.network, starts, x, labels, problem.ball, self._step_sizes(SHORT), deadline=deadline
         )
         return self._judged(self._in_ball(found[int(margins.argmin())].double().numpy().ravel()))
+
+    def _descended(self, effort: Effort) -> Callable[[Tensor], Tensor]:
+        """What a descent is to lower: the network's margins or, at length, soft ones where a property joins rows."""
+        network = self._problem.network
+        if effort is not LONG or not isinstance(network.module, GraphModule):
+            return network
+        graph = network.module.graph()
+        if not has_maxima(graph):
+            return network
+        with torch.no_grad():
+            logits = network(self._problem.x.float()[None])
+        margin = least_margin(logits, torch.tensor([self._problem.label]))
+        return _Annealed(graph, max(float(margin), 1e-6), effort.steps)
 
     def _step_sizes(self, effort: Effort) -> list[float]:
         return [self._problem.ball.radius * effort.first * effort.decay**step for step in range(effort.steps)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import sokbench
 from sokbench.core.deadline import Deadline
 from sokbench.core.evaluation import judge_witness
+from sokbench.core.property import Case, Conjunction, Property
 from tests.verifiers.lp.nets import layer, network_of
 from verifiers.complete import witness as witness_module
-from verifiers.complete.witness import WitnessFinder
+from verifiers.complete.witness import LONG, WitnessFinder
+from verifiers.graph.rewriting.reduction import reduce_property
 
 LAYERS = [layer([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), layer([[-1.0, -1.0], [0.0, 0.0]], [1.0, 0.0])]
 
@@ -67,3 +70,23 @@ def test_an_attack_ends_at_the_first_misclassified_point(monkeypatch):
     monkeypatch.setattr(WitnessFinder, "_judged", lambda self, candidate: None)
     assert found.attack(Deadline()) is None
     assert early < 10 < len(steps)  # what float64 does not confirm is followed by the whole descent
+
+
+def test_soft_maxima_find_where_several_rows_are_low():
+    """Twelve ridges y_i = |w_i . (x + 0.3)| in 40 dimensions: all have to be below 0.02 at once, and descent on the
+    largest of them goes back and forth."""
+    generator = torch.Generator().manual_seed(3)
+    ridges = torch.randn(12, 40, generator=generator) / 40**0.5
+    module = nn.Sequential(nn.Linear(40, 24), nn.ReLU(), nn.Linear(24, 12))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.cat([ridges, -ridges]))
+        module[0].bias.copy_(torch.cat([ridges, -ridges]) @ torch.full((40,), 0.3))
+        module[2].weight.copy_(torch.cat([torch.eye(12), torch.eye(12)], dim=1))
+        module[2].bias.zero_()
+    network = sokbench.load_network(module, input_shape=(40,))
+    unsafe = Conjunction(np.eye(12), np.full(12, 0.02))
+    case = Case(np.full(40, -1.0), np.full(40, 1.0), (unsafe,))
+    (reduced,) = reduce_property(network, Property(40, 12, (case,)))
+    found = WitnessFinder(reduced.problem).attack(Deadline(), LONG)
+    assert found is not None
+    assert (network(torch.tensor(reduced.original(found))[None].float()) <= 0.02 + 1e-6).all()

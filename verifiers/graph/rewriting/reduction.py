@@ -27,7 +27,7 @@ from sokbench.core.network import Network
 from sokbench.core.problem import Ball, Problem
 
 from ..arrangement import Reshape
-from ..elementwise import Relu
+from ..elementwise import Relu, Softplus
 from ..graph import Graph, Node
 from ..linear import Linear, Scale
 from ..ops import Add
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sokbench.core.property import Case, Conjunction, Property
 
 _BALL = Ball("linf", 1.0, -1.0, 1.0)
+_PROPERTY = "property"  # label of the nodes after the network
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,22 @@ def reduce_property(network: Network, asked: Property) -> list[Reduced]:
             f"but {network.name} has {sizes[0]} and {sizes[1]}"
         )
     return [reduced for case in asked.cases for reduced in _problems(network, graph, case)]
+
+
+def has_maxima(graph: Graph) -> bool:
+    """Whether an unsafe set of the reduced network has several rows."""
+    return any(_in_maximum(node) for node in graph.nodes)
+
+
+def softened(graph: Graph, temperature: float) -> Graph:
+    """A reduced network with the maxima over the rows m_i of an unsafe set replaced by T log sum_i exp(m_i / T), which
+    is at least as large: max(a, b) = b + relu(a - b), with T log(1 + exp((a - b) / T)) for the ReLU."""
+    soft = Softplus(1 / temperature)
+    return Graph(tuple(replace(node, op=soft) if _in_maximum(node) else node for node in graph.nodes))
+
+
+def _in_maximum(node: Node) -> bool:
+    return node.label == _PROPERTY and isinstance(node.op, Relu)
 
 
 def _problems(network: Network, graph: Graph, case: Case) -> Iterator[Reduced]:
@@ -146,7 +163,7 @@ class _Nodes:
         return self._append(Add(), size, b, self._append(Relu(), size, difference))
 
     def _append(self, op: Linear | Scale | Add | Relu | Reshape, size: int, *inputs: int) -> int:
-        self.nodes.append(Node(op, inputs, (size,), "property"))
+        self.nodes.append(Node(op, inputs, (size,), _PROPERTY))
         return len(self.nodes) - 1
 
     def _exact(self, weight: NDArray[np.float64]) -> Tensor:

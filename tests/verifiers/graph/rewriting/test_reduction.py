@@ -16,7 +16,7 @@ from sokbench.core.errors import InvalidInput, Unsupported
 from sokbench.core.evaluation import logits64
 from sokbench.core.property import Case, Conjunction, Property
 from verifiers.graph import graph_of
-from verifiers.graph.rewriting.reduction import Reduced, reduce_property
+from verifiers.graph.rewriting.reduction import Reduced, has_maxima, reduce_property, softened
 
 
 def network(inputs: int = 3, outputs: int = 4, seed: int = 0) -> sokbench.Network:
@@ -120,3 +120,23 @@ def test_what_does_not_fit_is_refused():
         reduce_property(network(), Property(5, 4, (case([0.0] * 5, [1.0] * 5, conjunction(ROW)),)))
     with pytest.raises(Unsupported, match="no float32 number"):
         reduce_property(network(), Property(3, 4, (case(*BOX, conjunction(([0.1, 0, 0, 0], 0.0))),)))
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.3, 5.0])
+def test_soft_maxima_are_sums_of_exponentials(temperature: float):
+    rows = [ROW, ([0.0, 1.0, -1.0, 0.0], -0.2), ([0.5, 0.0, 0.0, 1.0], 0.0)]
+    net = network()
+    (reduced,) = reduce_property(net, Property(3, 4, (case(*BOX, conjunction(*rows)),)))
+    graph = reduced.problem.network.module.graph()
+    assert has_maxima(graph)
+    z = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    outputs = net(torch.tensor(np.stack([reduced.original(point) for point in z]), dtype=torch.float32)).double()
+    distances = torch.stack([outputs @ torch.tensor(weight).double() - bound for weight, bound in rows])
+    soft = softened(graph, temperature).forward(z).double()
+    assert torch.allclose(-soft[:, 1], temperature * torch.logsumexp(distances / temperature, dim=0), atol=1e-4)
+    assert (soft[:, 1] <= graph.forward(z)[:, 1] + 1e-5).all()
+
+
+def test_one_row_has_no_maxima():
+    (reduced,) = reduce_property(network(), Property(3, 4, (case(*BOX, conjunction(ROW)),)))
+    assert not has_maxima(reduced.problem.network.module.graph())
