@@ -7,6 +7,9 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
 from ..core.method import FAMILIES, MethodInfo
 from ..core.registry import Entry as Method
 from ..core.registry import catalog
@@ -45,7 +48,7 @@ def write(renderer: Renderer, view: View) -> None:
             section="methods/index.html",
             slug=slug,
             info=entry.info if entry else None,
-            paragraphs=_paragraphs(entry),
+            explained=_explained(entry),
             looser=_looser(entry, known),
             bibtex=bibtex(entry.info) if entry else "",
             drawings=drawings(entry) if entry else [],
@@ -74,12 +77,14 @@ def _taxonomy(known: dict[str, Method]) -> list[tuple[str, list[MethodInfo]]]:
     return [(family, by_family[family]) for family in order if family in by_family]
 
 
-def _paragraphs(entry: Method | None) -> list[str]:
-    """The docstring of the method's file, which says what is relaxed, where it is sound, and what it costs."""
+def _explained(entry: Method | None) -> Markup:
+    """The docstring of the method's file, which says what is relaxed, where it is sound, and what it costs: paragraphs,
+    lists, code. Links and emphasis are not read: there are brackets and stars in formulas."""
     if entry is None or entry.path is None:
-        return []
+        return Markup()
     text = ast.get_docstring(ast.parse(entry.path.read_text(encoding="utf-8"))) or ""
-    return [part.strip("\n") for part in re.split(r"\n\s*\n", text) if part.strip()]
+    reader = MarkdownIt("commonmark", {"html": False}).disable(["link", "image", "autolink", "emphasis"])
+    return Markup(reader.render(text))
 
 
 def _looser(entry: Method | None, known: dict[str, Method]) -> list[str]:
