@@ -23,7 +23,7 @@ from verifiers.lp.chain import instances, intervals_of
 from verifiers.lp.margins import bound_margins
 from verifiers.lp.tighten import Relaxed, relax
 
-from .search.big_m import Solver, search_big_m
+from .search.big_m import Solver, search_witness
 from .search.phase_search import ENDLESS, Patience, Search, search_phases
 from .witness import WitnessFinder
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 _EARLY_SHARE, _EARLY_NODES = 0.5, 60
 _TIGHTENING_SHARE = 0.4
 _OWN_SEARCH_SHARE = 0.75
-# HiGHS looks at its clock too rarely: told 5 s on a program of 6,900 rows, it took 8.2
-_SOLVER_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -133,15 +131,12 @@ def _decide_class(
     patience: Patience,
     solver: Solver | None,
 ) -> Search:
-    """Our own search; if that was to go to the end and time ended it, a solver's search for a counterexample."""
+    """Our own search; where time ended it and a solver is named, that one's search for a counterexample."""
     own = deadline if solver is None else deadline.share(_OWN_SEARCH_SHARE)
     result = search_phases(relaxed.program, relaxed.solver, objective, finder.at, own, patience)
-    if result.finished or solver is None or patience is not ENDLESS or deadline.expired():
+    if result.finished or solver is None or deadline.expired():
         return result
-    claim = search_big_m(relaxed.program, objective, solver, deadline.share(_SOLVER_SHARE))
-    if claim.point is None:
-        return result
-    return replace(result, witness=finder.at(claim.point[: relaxed.program.inputs.size]))
+    return replace(result, witness=search_witness(relaxed.program, objective, solver, finder.at, deadline))
 
 
 def _open_classes(image: Instance) -> list[int]:

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from .witness import WitnessFinder
 
 _OWN_SHARE = 0.75
-_SOLVER_SHARE = 0.5  # HiGHS looks at its clock too rarely: told 5 s on a program of 6,900 rows, it took 8.2
 
 
 class MILP(CompleteVerifier):
@@ -85,7 +84,8 @@ class MILP(CompleteVerifier):
         from .split_decision import Question, decide_states, question
         from .witness import WitnessFinder
 
-        layers, finder = chain_of(problem.network), WitnessFinder(problem, chain_of(problem.network))
+        layers = chain_of(problem.network)
+        finder = WitnessFinder(problem, layers)
         others = [other for other in range(problem.network.num_classes) if other != problem.label]
         with torch.no_grad():
             asked = question(problem, deadline)
@@ -117,15 +117,14 @@ class MILP(CompleteVerifier):
         from verifiers.lp.chain import intervals_of
         from verifiers.lp.tighten import relax
 
-        from .search.big_m import search_big_m
+        from .search.big_m import search_witness
 
         program = relax(layers, asked.inputs, intervals_of(asked.relaxed)).program
         for place, other in enumerate(others):
             if deadline.expired():
                 return None
-            share = deadline.share(_SOLVER_SHARE / (len(others) - place))
-            claim = search_big_m(program, program.margin(layers[-1], label, other), self.solver, share)
-            witness = None if claim.point is None else finder.at(claim.point[: asked.inputs.size])
+            objective, share = program.margin(layers[-1], label, other), deadline.share(1 / (len(others) - place))
+            witness = search_witness(program, objective, self.solver, finder.at, share)
             if witness is not None:
                 return witness
         return None

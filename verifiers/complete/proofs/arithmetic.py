@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .steps import Matrix
+    from collections.abc import Sequence
+
+    from .steps import Matrix, Step
 
 Array = NDArray[Any]
 UNIT = 2.0**-53
@@ -42,6 +44,20 @@ def relu_lines(lower: Array, upper: Array, slopes: Array) -> tuple[Array, Array,
     offset = np.maximum(-chord * left, right * (1.0 - chord)) * (1.0 + 8 * UNIT) + TINY
     slope = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, np.clip(np.nan_to_num(slopes), 0.0, 1.0)))
     return slope, chord, offset
+
+
+def step_range(step: Step, sources: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Bounds (..., width) of a step, by intervals; sources: (lower, upper) of the steps that it takes."""
+    low, high = sources[0]
+    if step.is_relu:
+        return np.maximum(low, 0.0), np.maximum(high, 0.0)
+    if step.curve:
+        return step.curve.interval(low, high)
+    if step.matrix is not None:
+        return affine_range(step.matrix, low, high)
+    low, high = low + sources[1][0], high + sources[1][1]
+    error = 4 * UNIT * np.maximum(np.abs(low), np.abs(high)) + TINY
+    return low - error, high + error
 
 
 def affine_range(matrix: Matrix, lower: Array, upper: Array) -> tuple[Array, Array]:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma, relu_lines
+from .arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma, relu_lines, step_range
 
 if TYPE_CHECKING:
     from .steps import Step
@@ -140,7 +140,8 @@ class BoxChecker:
         values: list[Sides] = []
         lines: dict[int, Lines] = {}
         for index, step in enumerate(self._steps):
-            values.append(self._range(step, values) if index else (root.low.copy(), root.high.copy()))
+            sources = [values[source] for source in step.sources]
+            values.append(step_range(step, sources) if index else (root.low.copy(), root.high.copy()))
             self._errors.append(self._error(step))
             self._charged.append(self._errors[-1])
             if step.is_relu:
@@ -153,17 +154,6 @@ class BoxChecker:
                 self._improve(root, index, values[index], lines)
             self._sizes.append(np.maximum(np.abs(values[index][0]), np.abs(values[index][1]))[0])
         return root
-
-    def _range(self, step: Step, values: list[Sides]) -> Sides:
-        """What intervals show of a step."""
-        low, high = values[step.sources[0]]
-        if step.is_relu:
-            return np.maximum(low, 0.0), np.maximum(high, 0.0)
-        if step.matrix is not None:
-            return affine_range(step.matrix, low, high)
-        low, high = low + values[step.sources[1]][0], high + values[step.sources[1]][1]
-        error = 4 * UNIT * np.maximum(np.abs(low), np.abs(high)) + TINY
-        return low - error, high + error
 
     def _error(self, step: Step) -> Array:
         if not (step.is_relu or step.matrix):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arithmetic import TINY, UNIT, Array, Checked, Refused, affine_range, gamma
+from .arithmetic import TINY, UNIT, Array, Checked, Refused, gamma, step_range
 from .rows import Given, Rows, through_activation, through_matrix
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ class Checker:
             part = _Part([self._low], [self._high])
         for index in range(len(self._steps)):
             if index and not path:
-                for side, bound in zip((part.lower, part.upper), self._interval(index, part), strict=True):
-                    side.append(bound)
+                step = self._steps[index]
+                low, high = step_range(step, [(part.lower[i], part.upper[i]) for i in step.sources])
+                part.lower.append(low)
+                part.upper.append(high)
             known = not index or (self._ball is None and self._steps[index].is_exact)
             for k, layer in enumerate(() if known else self._layers):
                 if self._steps[layer].sources == (index,):
@@ -128,19 +130,6 @@ class Checker:
             upper[neuron] = min(upper[neuron], cut)
         else:
             lower[neuron] = max(lower[neuron], cut)
-
-    def _interval(self, index: int, part: _Part) -> tuple[Array, Array]:
-        step = self._steps[index]
-        low, high = part.lower[step.sources[0]], part.upper[step.sources[0]]
-        if step.is_relu:
-            return np.maximum(low, 0.0), np.maximum(high, 0.0)
-        if step.curve:
-            return step.curve.interval(low, high)
-        if step.matrix is None:
-            low, high = low + part.lower[step.sources[1]], high + part.upper[step.sources[1]]
-            error = 4 * UNIT * np.maximum(np.abs(low), np.abs(high)) + TINY
-            return low - error, high + error
-        return affine_range(step.matrix, low, high)
 
     def _improve(self, part: _Part, index: int, name: str, smooth: bool, first: bool) -> None:
         """The bounds that multipliers `name` show of step `index`, the input of a ReLU or a `smooth` activation; at the

@@ -13,15 +13,15 @@ from tests.verifiers.bounds.nets import Skip, dense
 from verifiers.complete.proofs.claims import read_proofs
 
 
-def read_proof(path: Path) -> dict:
-    (arrays,) = read_proofs(path)
+def read_proof(path: str | Path) -> dict:
+    (arrays,) = read_proofs(Path(path))
     return arrays
 
 
-def residual(seed: int) -> nn.Sequential:
+def residual(seed: int, inputs: int = 4) -> nn.Sequential:
     """A sum inside, and one whose terms are both activations."""
     twice = Skip(nn.Sequential(*dense([16, 16, 16], seed + 1, 1.5), nn.ReLU()))
-    return nn.Sequential(dense([4, 16], seed, 2.0), nn.ReLU(), twice, dense([16, 3], seed + 2, 2.0)).float()
+    return nn.Sequential(dense([inputs, 16], seed, 2.0), nn.ReLU(), twice, dense([16, 3], seed + 2, 2.0)).float()
 
 
 class Arctan(nn.Module):

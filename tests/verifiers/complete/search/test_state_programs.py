@@ -54,17 +54,23 @@ def test_a_split_bounds_the_inputs_too():
         assert float(searched(problem, 0, -1)) < 0
 
 
+def random_problem(seed: int, sizes: tuple[int, ...], radius: float) -> tuple[list, Problem]:
+    """(layers, robustness of the class at a random point)"""
+    rng = np.random.default_rng(seed)
+    layers = random_chain(rng, sizes)
+    network = network_of(layers)
+    x = torch.tensor(rng.normal(size=sizes[0]), dtype=torch.float32)
+    with torch.no_grad():
+        return layers, Problem(network, x, int(network(x[None]).argmax()), Ball("linf", radius))
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_state_is_never_proved_where_a_point_of_it_refutes(seed):
-    rng = np.random.default_rng(seed)
-    layers = random_chain(rng, (3, 6, 5, 3))
-    network = network_of(layers)
-    x = torch.tensor(rng.normal(size=3), dtype=torch.float32)
+    layers, problem = random_problem(seed, (3, 6, 5, 3), 0.3)
+    label = problem.label
     with torch.no_grad():
-        label = int(network(x[None]).argmax())
-        problem = Problem(network, x, label, Ball("linf", 0.3))
-        points = x + (torch.rand(4000, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * 0.3
-        logits = network(points).double()
+        points = problem.x + (torch.rand(4000, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * 0.3
+        logits = problem.network(points).double()
         first = points.double().numpy() @ layers[0].weight.toarray().T + layers[0].bias
         others = [other for other in range(3) if other != label]
         for neuron in np.flatnonzero((first.min(axis=0) < -1e-3) & (first.max(axis=0) > 1e-3)).tolist():
@@ -79,14 +85,9 @@ def test_milp_decides_with_states_of_refreshed_bounds(monkeypatch):
     monkeypatch.setattr(state_programs, "_PATIENCE", Patience(1))
     refreshed = 0
     for seed in range(12):
-        rng = np.random.default_rng(100 + seed)
-        layers = random_chain(rng, (4, 10, 8, 2))
-        network = network_of(layers)
-        x = torch.tensor(rng.normal(size=4), dtype=torch.float32)
-        with torch.no_grad():
-            label = int(network(x[None]).argmax())
-        problem = Problem(network, x, label, Ball("linf", 0.35))
-        exact = exact_minimum(layers, input_set(x, problem.ball), np.eye(2)[label] - np.eye(2)[1 - label])[0]
+        layers, problem = random_problem(100 + seed, (4, 10, 8, 2), 0.35)
+        row = np.eye(2)[problem.label] - np.eye(2)[1 - problem.label]
+        exact = exact_minimum(layers, input_set(problem.x, problem.ball), row)[0]
         outcome = sokbench.method("milp").verify(problem, 60.0)
         refreshed += outcome.stats.get("states", 0) > 1
         if abs(exact) > 1e-5:
